@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: MIT
+#
+# One precompiled header for all programs of the project that use LibTorch: parsing its headers is most of the time
+# of compiling them.
+
+file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/precompiled.cpp" CONTENT "")
+add_library(culprit_precompiled OBJECT "${PROJECT_BINARY_DIR}/precompiled.cpp")
+target_link_libraries(culprit_precompiled PRIVATE culprit::core LibTorch::cpu)
+target_precompile_headers(culprit_precompiled PRIVATE <torch/torch.h> <torch/script.h> <Eigen/Core>)
+
+# culprit_use_precompiled(TARGET): TARGET has the flags of culprit_precompiled and begins with its headers.
+function(culprit_use_precompiled target)
+  target_precompile_headers(${target} REUSE_FROM culprit_precompiled)
+endfunction()
