@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <range/v3/view/zip.hpp>
+
+namespace culprit {
+
+/// 64-bit hash of float64 values, word by word (FNV-1a's constants with a rotation). It tells models apart;
+/// it is not cryptographic.
+[[nodiscard]] inline std::uint64_t hash_values(std::span<const double> values,
+                                               std::uint64_t hash = 0xcbf29ce484222325U) noexcept {
+  for (const double value : values) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, &value, sizeof word);
+    hash = (hash ^ word) * 0x00000100000001b3U;
+    hash ^= hash >> 32U;
+  }
+  return hash;
+}
+
+/// What a baseline belongs to: the values of a model, the way gradients become numbers, and the way pixels
+/// became input.
+struct Fingerprint {
+  /// Each parameter and buffer by name, with hash_values of its elements widened to float64, so that a
+  /// float32 model and the same model in float64 agree.
+  std::vector<std::pair<std::string, std::uint64_t>> tensors;
+  std::string aggregation;    ///< name of the aggregation policy
+  std::string loss;           ///< name of the loss policy
+  std::string preprocessing;  ///< canonical text given by the caller
+
+  /// The first difference in words ("`this` against `other`"), empty when none.
+  [[nodiscard]] std::string difference(const Fingerprint& other) const {
+    if (tensors.size() != other.tensors.size()) {
+      return std::to_string(tensors.size()) + " tensors against " + std::to_string(other.tensors.size());
+    }
+    for (const auto& [a, b] : ranges::views::zip(tensors, other.tensors)) {
+      if (a.first != b.first) return "tensor " + a.first + " against " + b.first;
+      if (a.second != b.second) return "other values in " + a.first;
+    }
+    if (aggregation != other.aggregation)
+      return "aggregation " + aggregation + " against " + other.aggregation;
+    if (loss != other.loss) return "loss " + loss + " against " + other.loss;
+    if (preprocessing != other.preprocessing) {
+      return "preprocessing '" + preprocessing + "' against '" + other.preprocessing + "'";
+    }
+    return {};
+  }
+};
+
+}  // namespace culprit

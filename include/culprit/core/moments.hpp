@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include <Eigen/Core>
+
+#include "culprit/core/units.hpp"
+
+namespace culprit {
+
+/// Rows are samples, columns are units.
+using RowMatrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+/// Count, mean and sum of squared deviations of each unit over samples, in float64.
+///
+/// Batches are summed in two passes and merged pairwise: Chan, Golub, LeVeque, "Updating formulae and a
+/// pairwise algorithm for computing sample variances" (1979). Merging is exact up to rounding in any order.
+class Moments {
+ public:
+  Moments() = default;
+  explicit Moments(Index units)
+      : mean_(Eigen::VectorXd::Zero(units)), squares_(Eigen::VectorXd::Zero(units)) {}
+
+  /// From stored statistics. @param stddev  unbiased (n - 1); ignored where count < 2
+  /// @throws Error (shape) when mean and stddev differ in length, Error (argument) for a negative count,
+  /// Error (numeric) for a deviation that is not a number >= 0.
+  Moments(Index count, Eigen::VectorXd mean, Eigen::VectorXd stddev)
+      : count_(count), mean_(std::move(mean)), given_stddev_(std::move(stddev)) {
+    if (given_stddev_.size() != mean_.size()) {
+      throw Error(ErrorCode::shape, "std", std::to_string(mean_.size()) + " values, as many as mean",
+                  std::to_string(given_stddev_.size()));
+    }
+    for (Index k = 0; k < given_stddev_.size(); ++k) {
+      if (!(given_stddev_[k] >= 0.0)) {
+        throw Error(ErrorCode::numeric, "std of unit " + std::to_string(k), "a number >= 0",
+                    std::to_string(given_stddev_[k]));
+      }
+    }
+    if (count < 0)
+      throw Error(ErrorCode::argument, "count", "a number of samples >= 0", std::to_string(count));
+    squares_ = given_stddev_.array().square() * static_cast<double>(count > 1 ? count - 1 : 0);
+  }
+
+  /// Takes samples in. @param samples  [n, units]; n = 0 changes nothing
+  /// @throws Error (shape) when the number of columns is not the number of units.
+  void add(const Eigen::Ref<const RowMatrix>& samples) {
+    check_units(samples.cols());
+    if (samples.rows() == 0) return;
+    Moments batch;
+    batch.count_ = samples.rows();
+    batch.mean_ = samples.colwise().mean().transpose();
+    batch.squares_ = (samples.rowwise() - batch.mean_.transpose()).colwise().squaredNorm().transpose();
+    merge(batch);
+  }
+
+  /// Takes in what another set of samples gave.
+  /// @throws Error (shape) when the number of units differs.
+  void merge(const Moments& other) {
+    check_units(other.mean_.size());
+    if (other.count_ == 0) return;
+    if (count_ == 0) {
+      *this = other;
+      return;
+    }
+    given_stddev_.resize(0);
+    const auto n = static_cast<double>(count_ + other.count_);
+    const auto weight = static_cast<double>(other.count_) / n;
+    const Eigen::VectorXd delta = other.mean_ - mean_;
+    mean_ += weight * delta;
+    squares_ += other.squares_ + (static_cast<double>(count_) * weight) * delta.cwiseAbs2();
+    count_ += other.count_;
+  }
+
+  [[nodiscard]] Index count() const noexcept { return count_; }
+  [[nodiscard]] Index units() const noexcept { return mean_.size(); }
+  [[nodiscard]] const Eigen::VectorXd& mean() const noexcept { return mean_; }
+
+  /// Unbiased standard deviation (n - 1) of each unit; 0 with fewer than two samples.
+  [[nodiscard]] Eigen::VectorXd stddev() const {
+    if (count_ < 2) return Eigen::VectorXd::Zero(mean_.size());
+    if (given_stddev_.size() != 0) return given_stddev_;
+    return (squares_ / static_cast<double>(count_ - 1)).cwiseSqrt();
+  }
+
+ private:
+  void check_units(Index came) const {
+    if (came != mean_.size()) {
+      throw Error(ErrorCode::shape, "moments", std::to_string(mean_.size()) + " units", std::to_string(came));
+    }
+  }
+
+  Index count_ = 0;
+  Eigen::VectorXd mean_;
+  Eigen::VectorXd squares_;
+  Eigen::VectorXd given_stddev_;  // the stored deviations, bit for bit, until other samples come
+};
+
+}  // namespace culprit

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <Eigen/Core>
+
+#include "culprit/core/order.hpp"
+#include "culprit/core/units.hpp"
+
+namespace culprit {
+
+/// A unit with its place in a ranking.
+struct RankedUnit {
+  std::string layer;  ///< parameter name
+  Index channel;      ///< unit within the layer
+  double value;       ///< its value in the profile (z when standardized)
+  Index unit;         ///< index in the profile
+};
+
+/// One number for each unit of a model: s(x, y) of Eq. 1, or z of Eq. 2 when standardized. float64, [units].
+///
+/// A value type: copies share the numbers, which never change.
+class Profile {
+ public:
+  /// @throws Error (shape) when `values` does not hold one number for each unit.
+  Profile(std::shared_ptr<const Units> units, Eigen::VectorXd values)
+      : units_(std::move(units)), values_(std::make_shared<const Eigen::VectorXd>(std::move(values))) {
+    if (values_->size() != units_->size()) {
+      throw Error(ErrorCode::shape, "profile", std::to_string(units_->size()) + " values, one for each unit",
+                  std::to_string(values_->size()));
+    }
+  }
+
+  [[nodiscard]] Index size() const noexcept { return values_->size(); }
+  [[nodiscard]] const Units& units() const noexcept { return *units_; }
+
+  /// The numbers without a copy, valid as long as any copy of this profile lives.
+  [[nodiscard]] const Eigen::VectorXd& values() const noexcept { return *values_; }
+
+  /// The numbers with shared ownership, for views that outlive the profile.
+  [[nodiscard]] std::shared_ptr<const Eigen::VectorXd> shared_values() const noexcept { return values_; }
+
+  [[nodiscard]] double operator[](Index unit) const { return (*values_)[unit]; }
+
+  /// The k most salient units: by value descending, ties by index ascending.
+  [[nodiscard]] std::vector<RankedUnit> top(Index k) const { return top(k, 0, size()); }
+
+  /// The k most salient units of one layer.
+  /// @throws Error (argument) when there is no such layer.
+  [[nodiscard]] std::vector<RankedUnit> top(Index k, std::string_view layer) const {
+    const Layer& found = units_->layer(layer);
+    return top(k, found.first, found.end());
+  }
+
+  /// The k most salient units with an index in [first, end).
+  /// @throws Error (argument) when the range is not within [0, size()).
+  [[nodiscard]] std::vector<RankedUnit> top(Index k, Index first, Index end) const {
+    if (first < 0 || first > end || end > size()) {
+      throw Error(ErrorCode::argument, "unit range", "within 0 to " + std::to_string(size()),
+                  std::to_string(first) + " to " + std::to_string(end));
+    }
+    const auto count = static_cast<std::size_t>(end - first);
+    std::vector<RankedUnit> ranked;
+    for (const Index index : largest({values_->data() + first, count}, k, first)) {
+      const Unit unit = units_->unit(index);
+      ranked.push_back({units_->layers()[static_cast<std::size_t>(unit.layer)].name, unit.channel,
+                        (*values_)[unit.index], unit.index});
+    }
+    return ranked;
+  }
+
+ private:
+  std::shared_ptr<const Units> units_;
+  std::shared_ptr<const Eigen::VectorXd> values_;
+};
+
+}  // namespace culprit

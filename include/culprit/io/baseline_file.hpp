@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "culprit/core/baseline.hpp"
+#include "culprit/io/json.hpp"
+#include "culprit/io/safetensors.hpp"
+
+namespace culprit::io {
+
+/// Layers with their units, as they stand in the metadata of baseline and profile files.
+[[nodiscard]] inline Json units_to_json(const Units& units) {
+  Json::Array layers;
+  for (const Layer& layer : units.layers()) {
+    Json entry = Json::object({{"name", layer.name},
+                               {"shape", Json::array({layer.shape.begin(), layer.shape.end()})},
+                               {"first", layer.first},
+                               {"count", layer.count},
+                               {"size", layer.size}});
+    if (layer.uses >= 0) entry.set("uses", layer.uses);
+    if (!layer.batch_norm.empty()) entry.set("batch_norm", layer.batch_norm);
+    layers.push_back(std::move(entry));
+  }
+  return Json::array(std::move(layers));
+}
+
+/// @throws Error (format) for another structure, Error (argument) for layers that cannot be.
+[[nodiscard]] inline Units units_from_json(const Json& json) {
+  std::vector<Layer> layers;
+  for (const Json& entry : json.items()) {
+    Layer layer;
+    layer.name = entry.at("name").as_string();
+    for (const Json& extent : entry.at("shape").items()) layer.shape.push_back(extent.as_int());
+    layer.count = entry.at("count").as_int();
+    layer.size = entry.at("size").as_int();
+    if (entry.contains("uses")) layer.uses = entry.at("uses").as_int();
+    if (entry.contains("batch_norm")) layer.batch_norm = entry.at("batch_norm").as_string();
+    layers.push_back(std::move(layer));
+  }
+  return Units(std::move(layers));
+}
+
+namespace detail {
+
+inline constexpr std::string_view baseline_format = "culprit.baseline/1";
+
+inline std::string to_hex(std::uint64_t value) {
+  std::array<char, 16> digits{};
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16).ptr;
+  return {digits.data(), end};
+}
+
+inline std::uint64_t from_hex(const std::string& text) {
+  std::uint64_t value = 0;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
+  if (failure != std::errc{} || end != text.data() + text.size()) {
+    throw Error(ErrorCode::format, "hash", "up to 16 hexadecimal digits", in_quotes(text));
+  }
+  return value;
+}
+
+inline Fingerprint fingerprint_from_json(const Json& json) {
+  Fingerprint fingerprint;
+  for (const auto& [name, hash] : json.at("tensors").members()) {
+    fingerprint.tensors.emplace_back(name, from_hex(hash.as_string()));
+  }
+  fingerprint.aggregation = json.at("aggregation").as_string();
+  fingerprint.loss = json.at("loss").as_string();
+  fingerprint.preprocessing = json.at("preprocessing").as_string();
+  return fingerprint;
+}
+
+inline Json fingerprint_to_json(const Fingerprint& fingerprint) {
+  Json::Object tensors;
+  for (const auto& [name, hash] : fingerprint.tensors) tensors.emplace_back(name, to_hex(hash));
+  return Json::object({{"tensors", Json::object(std::move(tensors))},
+                       {"aggregation", fingerprint.aggregation},
+                       {"loss", fingerprint.loss},
+                       {"preprocessing", fingerprint.preprocessing}});
+}
+
+inline const std::string& metadata_at(const Safetensors& file, const std::string& key,
+                                      const std::string& place) {
+  const auto found = file.metadata().find(key);
+  if (found == file.metadata().end()) {
+    throw Error(ErrorCode::format, place, "metadata " + in_quotes(key), "none");
+  }
+  return found->second;
+}
+
+}  // namespace detail
+
+/// Writes a baseline as safetensors: `mean` and `std` F64 [units], `count` I64 [1]; as metadata the units by
+/// layer, the dead units, the fingerprint and `extra`.
+/// @throws Error (io) when the file cannot be written.
+inline void save_baseline(const std::filesystem::path& path, const Baseline& baseline,
+                          std::map<std::string, std::string> extra = {}) {
+  const Eigen::VectorXd& mean = baseline.mean();
+  const Eigen::VectorXd& stddev = baseline.stddev();
+  const std::int64_t count = baseline.count();
+  const auto values = [](const Eigen::VectorXd& vector) {
+    return std::span<const double>(vector.data(), static_cast<std::size_t>(vector.size()));
+  };
+  const std::vector<std::pair<std::string, TensorView>> tensors{
+      {"mean", view_of(values(mean), {mean.size()})},
+      {"std", view_of(values(stddev), {stddev.size()})},
+      {"count", view_of(std::span<const std::int64_t>(&count, 1), {1})},
+  };
+  const std::vector<Index> dead = baseline.dead();
+  extra["format"] = detail::baseline_format;
+  extra["units"] = dump(units_to_json(baseline.units()));
+  extra["dead_units"] = dump(Json::array({dead.begin(), dead.end()}));
+  extra["fingerprint"] = dump(detail::fingerprint_to_json(baseline.fingerprint()));
+  write_safetensors(path, tensors, extra);
+}
+
+namespace detail {
+
+inline Baseline read_baseline(const Safetensors& file, const std::string& place) {
+  const std::string& format = metadata_at(file, "format", place);
+  if (format != baseline_format) {
+    throw Error(ErrorCode::format, place, "format " + std::string(baseline_format), format);
+  }
+  const auto parse = [&](const std::string& key) {
+    return parse_json(metadata_at(file, key, place), place + ", metadata " + key);
+  };
+  auto units = std::make_shared<const Units>(units_from_json(parse("units")));
+  const auto vector = [&](const char* name) -> Eigen::VectorXd {
+    const std::vector<double> values = file.read<double>(name);
+    for (const double value : values) {
+      if (!std::isfinite(value))
+        throw Error(ErrorCode::numeric, place + ", tensor " + name, "finite values", "NaN or infinity");
+    }
+    return Eigen::Map<const Eigen::VectorXd>(values.data(), static_cast<Index>(values.size()));
+  };
+  const std::vector<std::int64_t> count = file.read<std::int64_t>("count");
+  if (count.size() != 1) {
+    throw Error(ErrorCode::shape, place + ", tensor count", "1 value", std::to_string(count.size()));
+  }
+  return Baseline(std::move(units), Moments(count.front(), vector("mean"), vector("std")),
+                  fingerprint_from_json(parse("fingerprint")));
+}
+
+}  // namespace detail
+
+/// Reads what save_baseline wrote.
+/// @throws Error (io, format, dtype, shape, numeric or argument) naming the file and what is wrong in it.
+[[nodiscard]] inline Baseline load_baseline(const std::filesystem::path& path) {
+  const Safetensors file = Safetensors::open(path);
+  const std::string place = path.string();
+  try {
+    return detail::read_baseline(file, place);
+  } catch (const Error& error) {
+    if (error.place().starts_with(place)) throw;
+    throw Error(error.code(), place + ", " + error.place(), error.expected(), error.came());
+  }
+}
+
+}  // namespace culprit::io
