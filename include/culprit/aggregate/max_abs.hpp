@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string_view>
+
+#include "culprit/concepts.hpp"
+
+namespace culprit::aggregate {
+
+/// Largest absolute gradient in the unit, max |g_i|. A NaN stays a NaN.
+struct MaxAbs {
+  static constexpr std::string_view name = "max_abs";
+
+  template <class T>
+  static constexpr T map(T gradient) {
+    return gradient < T(0) ? -gradient : gradient;
+  }
+  template <class T>
+  static constexpr T combine(T a, T b) {
+    return a > b || a != a ? a : b;
+  }
+  template <class T>
+  static constexpr T finish(T largest, Index /*size*/) {
+    return largest;
+  }
+};
+
+static_assert(Aggregation<MaxAbs>);
+
+}  // namespace culprit::aggregate

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string_view>
+
+#include "culprit/concepts.hpp"
+
+namespace culprit::aggregate {
+
+/// Signed mean of the gradient over the unit, 1/|a| * sum g_i: opposite gradients cancel.
+struct Mean {
+  static constexpr std::string_view name = "mean";
+
+  template <class T>
+  static constexpr T map(T gradient) {
+    return gradient;
+  }
+  template <class T>
+  static constexpr T combine(T a, T b) {
+    return a + b;
+  }
+  template <class T>
+  static constexpr T finish(T sum, Index size) {
+    return sum / static_cast<T>(size);
+  }
+};
+
+static_assert(Aggregation<Mean>);
+
+}  // namespace culprit::aggregate

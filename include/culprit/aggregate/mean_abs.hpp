@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string_view>
+
+#include "culprit/concepts.hpp"
+
+namespace culprit::aggregate {
+
+/// Mean of the absolute gradient over the unit: Eq. 1 of the paper, 1/|a| * sum |g_i|.
+struct MeanAbs {
+  static constexpr std::string_view name = "mean_abs";
+
+  template <class T>
+  static constexpr T map(T gradient) {
+    return gradient < T(0) ? -gradient : gradient;
+  }
+  template <class T>
+  static constexpr T combine(T a, T b) {
+    return a + b;
+  }
+  template <class T>
+  static constexpr T finish(T sum, Index size) {
+    return sum / static_cast<T>(size);
+  }
+};
+
+static_assert(Aggregation<MeanAbs>);
+
+}  // namespace culprit::aggregate

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "culprit/aggregate/aggregate.hpp"
+#include "culprit/concepts.hpp"
+#include "culprit/core/baseline.hpp"
+#include "culprit/core/profile.hpp"
+#include "culprit/engine/batched.hpp"
+#include "culprit/engine/loop.hpp"
+#include "culprit/io/baseline_file.hpp"
+#include "culprit/io/npy.hpp"
+#include "culprit/io/safetensors.hpp"
+#include "culprit/loss/loss.hpp"
+#include "culprit/profiler.hpp"
+#include "culprit/standardize/standardize.hpp"
+#include "culprit/tensor.hpp"
+#include "culprit/version.hpp"
+#include "culprit/visit/data_flow.hpp"
+#include "culprit/visit/nn_module.hpp"
+#include "culprit/visit/parameters.hpp"
+#include "culprit/visit/script_module.hpp"

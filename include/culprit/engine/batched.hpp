@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <ATen/ops/_unsafe_view.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/utils.h>
+
+#include "culprit/engine/engine.hpp"
+#include "culprit/engine/loop.hpp"
+#include "culprit/engine/reduce.hpp"
+#include "culprit/engine/weight_gradient.hpp"
+#include "culprit/visit/operator_observer.hpp"
+
+namespace culprit::engine {
+
+namespace detail {
+
+using GradientSink = std::function<void(const visit::ParameterUse&, const at::Tensor& dy)>;
+
+/// A node of the backward graph at the output of a parameter's use: hands dY to the sink and passes it on.
+class Tap final : public torch::autograd::Node {
+ public:
+  Tap(visit::ParameterUse use, std::string layer, GradientSink sink)
+      : use_(std::move(use)),
+        layer_(std::move(layer)),
+        version_(use_.input._version()),
+        sink_(std::move(sink)) {}
+
+  torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
+    if (gradients[0].defined()) {
+      if (use_.input._version() != version_) {
+        throw Error(ErrorCode::model, "input of " + layer_, "a tensor left unchanged until the backward pass",
+                    "one that an in-place operation changed");
+      }
+      sink_(use_, gradients[0]);
+    }
+    release_variables();
+    if (num_outputs() == 0) return {};
+    return std::move(gradients);
+  }
+
+  void release_variables() override { use_.input.reset(); }
+
+ private:
+  visit::ParameterUse use_;
+  std::string layer_;
+  std::int64_t version_;
+  GradientSink sink_;
+};
+
+/// Puts a Tap at the output of every use, which also begins the graph there: nothing above the shallowest
+/// unit is differentiated, and no parameter needs to require a gradient.
+class TapInserter final : public visit::OperatorObserver {
+ public:
+  TapInserter(const visit::Plan& plan, Index batch)
+      : OperatorObserver(plan.parameters),
+        uses(plan.parameters.size(), 0),
+        units_(plan.units),
+        batch_(batch) {}
+
+  void on_use(visit::ParameterUse use, at::Tensor& output) override {
+    ++uses[use.parameter];
+    if (use.input.dim() == 0 || use.input.size(0) != batch_ || output.size(0) != batch_) {
+      uncovered = "an input whose first dimension is not the batch";
+      return;
+    }
+    // A part that is frozen, or inside a custom function, whose backward pass is its own.
+    if (!at::GradMode::is_enabled()) {
+      uncovered = "a parameter used where the model switches autograd off";
+      return;
+    }
+    // A later in-place operation on a view would rewrite the graph behind the tap.
+    if (output.is_view()) output = at::_unsafe_view(output, output.sizes());
+    const std::string& layer = units_->layers()[use.parameter].name;
+    const auto tap = std::make_shared<Tap>(std::move(use), layer, sink);
+    const auto edge = torch::autograd::impl::gradient_edge(output);
+    if (output.requires_grad()) tap->set_next_edges({edge});
+    torch::autograd::set_history(output, tap);
+  }
+
+  void on_batch_norm(const at::Tensor& /*input*/, const at::Tensor& /*owner*/,
+                     bool batch_statistics) override {
+    if (batch_statistics && batch_ > 1) uncovered = "batch norm over the batch";
+  }
+
+  void on_unknown(std::size_t /*parameter*/, const std::string& op) override { uncovered = op; }
+
+  std::vector<Index> uses;  ///< of each parameter in this forward pass
+  GradientSink sink;        ///< where gradients go in the backward pass
+  std::string uncovered;    ///< why the samples cannot be separated; empty when they can
+
+ private:
+  std::shared_ptr<const Units> units_;
+  Index batch_;
+};
+
+/// Why the samples of a batch cannot be separated; empty when they can. One forward pass of another batch
+/// extent for each new shape of a sample: a dimension that is as long as the batch by chance is not as long
+/// as both.
+inline std::string probe(const visit::Plan& plan, const at::Tensor& inputs) {
+  const std::vector<Index> shape = inputs.sizes().slice(1).vec();
+  if (inputs.size(0) == 1 || plan.probed->contains(shape)) return {};
+  std::vector<Index> extents = inputs.sizes().vec();
+  extents.front() = inputs.size(0) == 2 ? 3 : 2;
+  const auto observer = std::make_shared<TapInserter>(plan, extents.front());
+  visit::OperatorObserver::observe(
+      observer, [&] { return plan.model.forward(private_copy(inputs.narrow(0, 0, 1).expand(extents))); });
+  if (observer->uncovered.empty()) plan.probed->insert(shape);
+  return observer->uncovered;
+}
+
+/// Takes the gradients of one backward pass, layer by layer, and reduces them into raw profiles.
+template <Aggregation A>
+class Reduction {
+ public:
+  /// @param uses  how often the forward pass used each parameter
+  Reduction(const visit::Plan& plan, const A& aggregation, Index block_bytes, const std::vector<Index>& uses,
+            at::Tensor profiles)
+      : plan_(plan),
+        aggregation_(aggregation),
+        block_bytes_(block_bytes),
+        uses_(uses),
+        profiles_(std::move(profiles)),
+        seen_(uses.size(), 0),
+        summed_(uses.size()) {}
+
+  void take(const visit::ParameterUse& use, const at::Tensor& dy) {
+    const std::size_t i = use.parameter;
+    const Layer& layer = plan_.units->layers()[i];
+    ++seen_[i];
+    const bool shared = uses_[i] > 1;
+    if (shared && !summed_[i].defined()) {
+      summed_[i] = at::zeros({dy.size(0), plan_.parameters[i].numel()}, dy.options());
+    }
+    const Index sample_bytes = dy.element_size() * block_elements(use, layer.shape, use.input, dy);
+    const Index samples = std::max<Index>(1, block_bytes_ / sample_bytes);
+    for (Index begin = 0; begin < dy.size(0); begin += samples) {
+      const Index count = std::min(samples, dy.size(0) - begin);
+      const at::Tensor gradient =
+          weight_gradient(use, layer.shape, use.input.narrow(0, begin, count), dy.narrow(0, begin, count));
+      if (shared) {
+        summed_[i].narrow(0, begin, count).add_(gradient);
+      } else {
+        reduce_layer(aggregation_, gradient, layer, profiles_, begin);
+      }
+    }
+    if (shared && seen_[i] == uses_[i]) finish_shared(i);
+  }
+
+  /// After the backward pass: what no gradient reached, or not on every use.
+  void finish() {
+    for (std::size_t i = 0; i < seen_.size(); ++i) {
+      if (summed_[i].defined()) finish_shared(i);
+      if (seen_[i] == 0) fill_unreached(aggregation_, plan_.units->layers()[i], profiles_);
+    }
+  }
+
+ private:
+  void finish_shared(std::size_t i) {
+    reduce_layer(aggregation_, summed_[i], plan_.units->layers()[i], profiles_, 0);
+    summed_[i].reset();
+  }
+
+  const visit::Plan& plan_;
+  const A& aggregation_;
+  Index block_bytes_;
+  const std::vector<Index>& uses_;
+  at::Tensor profiles_;
+  std::vector<Index> seen_;
+  std::vector<at::Tensor> summed_;  // gradients of parameters used more than once, until their last use
+};
+
+/// Says once in a process for each cause that a model runs one sample at a time.
+inline void warn_fallback(const std::string& cause) {
+  static std::mutex mutex;
+  static std::set<std::string> told;
+  const std::lock_guard lock(mutex);
+  if (told.insert(cause).second) {
+    TORCH_WARN("culprit: no batched rule for ", cause,
+               "; this model runs one sample at a time (engine::Loop)");
+  }
+}
+
+}  // namespace detail
+
+/// All samples of a batch in one forward and one backward pass.
+///
+/// The gradient of each layer's weight for sample b is dY_b * unfold(X_b)^T; it is formed for a block of
+/// samples, reduced by the aggregation, and dropped. Memory is that of a training step plus `block_bytes`.
+/// Convolutions of every kind and linear layers are covered, also when a parameter is used more than once; a
+/// model with any other operator on a unit parameter runs by Loop, with one warning that names the operator.
+struct Batched {
+  Index block_bytes = Index{8} << 20U;  ///< bound on the temporary block of one layer (at least one sample)
+
+  /// @param inputs  [B, ...] @param targets  [B, ...] as the loss takes them
+  template <Aggregation A, Loss L>
+  [[nodiscard]] BatchResult operator()(const visit::Plan& plan, const A& aggregation, const L& loss,
+                                       const at::Tensor& inputs, const at::Tensor& targets) const {
+    const GradientScope scope(plan.model);
+    if (const std::string uncovered = detail::probe(plan, inputs); !uncovered.empty()) {
+      detail::warn_fallback(uncovered);
+      return Loop{}(plan, aggregation, loss, inputs, targets);
+    }
+    BatchResult result;
+    result.profiles = at::empty({inputs.size(0), plan.units->size()}, at::dtype(profile_dtype(plan)));
+    const auto taps = std::make_shared<detail::TapInserter>(plan, inputs.size(0));
+    detail::Reduction reduction(plan, aggregation, block_bytes, taps->uses, result.profiles);
+    taps->sink = [&](const visit::ParameterUse& use, const at::Tensor& dy) { reduction.take(use, dy); };
+    {
+      const at::Tensor outputs =
+          visit::OperatorObserver::observe(taps, [&] { return plan.model.forward(private_copy(inputs)); });
+      if (taps->uncovered.empty()) {
+        at::Tensor gradient;
+        std::tie(result.losses, gradient) = seed(loss, outputs, private_copy(targets));
+        if (outputs.requires_grad()) torch::autograd::backward({outputs}, {gradient});
+        result.outputs = outputs.detach();
+      }
+    }
+    if (!taps->uncovered.empty()) {
+      detail::warn_fallback(taps->uncovered);
+      return Loop{}(plan, aggregation, loss, inputs, targets);
+    }
+    reduction.finish();
+    return result;
+  }
+};
+
+}  // namespace culprit::engine

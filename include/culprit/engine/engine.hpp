@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/InferenceMode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "culprit/concepts.hpp"
+#include "culprit/visit/plan.hpp"
+
+namespace culprit::engine {
+
+/// What an engine gives for a batch.
+struct BatchResult {
+  at::Tensor
+      profiles;  ///< raw profiles (Eq. 1), [B, units], float32 or float64 as the model computes, on the CPU
+  at::Tensor outputs;  ///< the model's outputs, detached
+  at::Tensor losses;   ///< [B] float64
+};
+
+/// For a scope: autograd on, in whatever mode the caller is, and no tensor of the model requiring a gradient;
+/// gives back what each had.
+class GradientScope {
+ public:
+  /// @throws Error (model) for a tensor that autograd cannot differentiate by.
+  explicit GradientScope(const visit::ModelView& model) {
+    for (const auto* list : {&model.parameters, &model.buffers}) {
+      for (const auto& [name, tensor] : *list) {
+        if (tensor.is_inference() || !tensor.is_leaf()) {
+          throw Error(
+              ErrorCode::model, name, "a leaf tensor of autograd",
+              tensor.is_inference() ? "a tensor made in inference mode" : "the result of an operation");
+        }
+        saved_.emplace_back(tensor, tensor.requires_grad());
+      }
+    }
+    for (auto& [tensor, was] : saved_) tensor.requires_grad_(false);
+  }
+  GradientScope(const GradientScope&) = delete;
+  GradientScope& operator=(const GradientScope&) = delete;
+  ~GradientScope() {
+    for (auto& [tensor, was] : saved_) tensor.requires_grad_(was);
+  }
+
+ private:
+  c10::InferenceMode no_inference_{false};
+  at::AutoGradMode with_grad_{true};
+  std::vector<std::pair<at::Tensor, bool>> saved_;
+};
+
+/// A copy for one forward pass: the model may change it in place, and autograd may save it.
+[[nodiscard]] inline at::Tensor private_copy(const at::Tensor& tensor) { return tensor.detach().clone(); }
+
+namespace detail {
+
+/// @throws Error (shape) when a loss policy gave anything but one loss for each sample.
+template <Loss L>
+void require_per_sample(const at::Tensor& losses, const at::Tensor& outputs) {
+  if (outputs.dim() == 0 || losses.sizes() != outputs.sizes().slice(0, 1)) {
+    throw Error(ErrorCode::shape, "loss " + std::string(L::name),
+                "one loss for each sample of outputs " + c10::str(outputs.sizes()), c10::str(losses.sizes()));
+  }
+}
+
+}  // namespace detail
+
+/// Loss of each sample, and its gradient at the outputs: formed in float64, then cast to the dtype of the
+/// outputs.
+/// @param outputs  of the model, part of a graph or not
+template <Loss L>
+[[nodiscard]] std::pair<at::Tensor, at::Tensor> seed(const L& loss, const at::Tensor& outputs,
+                                                     const at::Tensor& targets) {
+  at::Tensor wide = outputs.detach().to(at::kDouble);
+  at::Tensor losses;
+  at::Tensor gradient;
+  if constexpr (requires { loss.gradient(wide, targets); }) {
+    const at::NoGradGuard no_grad;
+    losses = loss(wide, targets);
+    detail::require_per_sample<L>(losses, wide);
+    gradient = loss.gradient(wide, targets);
+  } else {
+    const at::AutoGradMode with_grad(true);
+    wide = wide.clone().requires_grad_(true);
+    losses = loss(wide, targets);
+    detail::require_per_sample<L>(losses, wide);
+    gradient = torch::autograd::grad({losses.sum()}, {wide})[0];
+  }
+  return {losses.detach().to(at::kDouble), gradient.to(outputs.scalar_type())};
+}
+
+/// dtype of raw profiles: float64 for a float64 model, float32 for every other.
+[[nodiscard]] inline at::ScalarType profile_dtype(const visit::Plan& plan) {
+  return plan.parameters.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+}  // namespace culprit::engine

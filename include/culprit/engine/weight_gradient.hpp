@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/constant_pad_nd.h>
+
+#include "culprit/visit/operator_observer.hpp"
+
+namespace culprit::engine {
+
+namespace detail {
+
+/// unfold(x): the values under each tap of a convolution kernel, [B, C, taps..., positions...]; a strided
+/// view of x where no padding is needed.
+inline at::Tensor patches(const at::Tensor& x, const visit::ParameterUse& use, at::IntArrayRef taps,
+                          at::IntArrayRef positions) {
+  const std::size_t dimensions = taps.size();
+  std::vector<std::int64_t> pad(2 * dimensions);  // constant_pad_nd: last dimension first
+  bool padded = false;
+  for (std::size_t d = 0; d < dimensions; ++d) {
+    const std::int64_t extent = x.size(static_cast<std::int64_t>(d) + 2);
+    const std::int64_t reach = (positions[d] - 1) * use.stride[d] + (taps[d] - 1) * use.dilation[d] + 1;
+    const std::size_t slot = 2 * (dimensions - 1 - d);
+    pad[slot] = use.padding[d];
+    pad[slot + 1] = std::max<std::int64_t>(0, reach - use.padding[d] - extent);
+    padded = padded || pad[slot] != 0 || pad[slot + 1] != 0;
+  }
+  const at::Tensor source = padded ? at::constant_pad_nd(x, pad) : x;
+  std::vector<std::int64_t> sizes{source.size(0), source.size(1)};
+  std::vector<std::int64_t> strides{source.stride(0), source.stride(1)};
+  for (std::size_t d = 0; d < dimensions; ++d) {
+    sizes.push_back(taps[d]);
+    strides.push_back(use.dilation[d] * source.stride(static_cast<std::int64_t>(d) + 2));
+  }
+  for (std::size_t d = 0; d < dimensions; ++d) {
+    sizes.push_back(positions[d]);
+    strides.push_back(use.stride[d] * source.stride(static_cast<std::int64_t>(d) + 2));
+  }
+  return source.as_strided(sizes, strides);
+}
+
+/// rows [B, groups * R, P...] times unfolded columns: the gradient of a convolution's weight, [B, groups * R,
+/// ...].
+inline at::Tensor convolution_gradient(const at::Tensor& rows, const at::Tensor& unfolded_from,
+                                       const visit::ParameterUse& use, at::IntArrayRef weight_shape) {
+  const std::int64_t batch = rows.size(0);
+  const at::Tensor columns = patches(unfolded_from, use, weight_shape.slice(2), rows.sizes().slice(2));
+  const std::int64_t taps = c10::multiply_integers(weight_shape.slice(1));
+  const std::int64_t positions = c10::multiply_integers(rows.sizes().slice(2));
+  const at::Tensor left = rows.reshape({batch * use.groups, rows.size(1) / use.groups, positions});
+  const at::Tensor right = columns.reshape({batch * use.groups, taps, positions});
+  return at::bmm(left, right.transpose(1, 2)).reshape({batch, -1});
+}
+
+}  // namespace detail
+
+/// Gradient of the weight for each sample, [b, weight elements]: dY_b * unfold(X_b)^T for a convolution, with
+/// the roles of X and dY exchanged for a transposed one, and dY_b^T X_b over all positions for a linear
+/// layer.
+/// @param x   input of the use for b samples @param dy  gradient of its output for the same samples
+[[nodiscard]] inline at::Tensor weight_gradient(const visit::ParameterUse& use, at::IntArrayRef weight_shape,
+                                                const at::Tensor& x, const at::Tensor& dy) {
+  if (use.kind == visit::ParameterUse::Kind::linear) {
+    const std::int64_t batch = x.size(0);
+    const at::Tensor rows = dy.reshape({batch, -1, weight_shape[0]});
+    const at::Tensor columns = x.reshape({batch, -1, weight_shape[1]});
+    return at::bmm(rows.transpose(1, 2), columns).reshape({batch, -1});
+  }
+  if (use.transposed) return detail::convolution_gradient(x, dy, use, weight_shape);
+  return detail::convolution_gradient(dy, x, use, weight_shape);
+}
+
+/// Elements of the temporary block that one sample needs: unfolded columns and gradient.
+[[nodiscard]] inline std::int64_t block_elements(const visit::ParameterUse& use, at::IntArrayRef weight_shape,
+                                                 const at::Tensor& x, const at::Tensor& dy) {
+  const std::int64_t weight = c10::multiply_integers(weight_shape);
+  if (use.kind == visit::ParameterUse::Kind::linear) return weight;
+  const at::Tensor& rows = use.transposed ? x : dy;
+  const std::int64_t positions = c10::multiply_integers(rows.sizes().slice(2));
+  return weight + use.groups * c10::multiply_integers(weight_shape.slice(1)) * positions;
+}
+
+}  // namespace culprit::engine

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/isfinite.h>
+
+#include "culprit/aggregate/mean_abs.hpp"
+#include "culprit/concepts.hpp"
+#include "culprit/engine/batched.hpp"
+#include "culprit/loss/cross_entropy.hpp"
+#include "culprit/standardize/z_score.hpp"
+#include "culprit/tensor.hpp"
+#include "culprit/visit/parameters.hpp"
+#include "culprit/visit/plan.hpp"
+
+namespace culprit {
+
+/// One input with its target: input [C, H, W] (or what the model takes, without the batch dimension).
+struct Sample {
+  at::Tensor input;
+  Index target = 0;
+};
+
+/// What Profiler::fit tells and is told.
+struct FitOptions {
+  std::string preprocessing{};  ///< canonical text of how input was made, kept in the fingerprint
+  std::function<void(Index samples)> progress{};  ///< called after each batch with the samples done so far
+};
+
+namespace detail {
+
+/// Inputs and targets of a batch: {inputs, targets}, {data, target} (torch::data::Example), or the first two
+/// members.
+template <class Batch>
+std::pair<at::Tensor, at::Tensor> inputs_and_targets(const Batch& batch) {
+  if constexpr (requires { batch.inputs, batch.labels; }) {
+    return {batch.inputs, batch.labels};
+  } else if constexpr (requires { batch.data, batch.target; }) {
+    return {batch.data, batch.target};
+  } else {
+    return {std::get<0>(batch), std::get<1>(batch)};
+  }
+}
+
+}  // namespace detail
+
+/// Finds the units to blame: composes a way to number gradients (aggregation), what counts as a unit
+/// (visitor), what is unusual (standardization), how gradients are made (engine) and of which loss. Section 2
+/// of the paper.
+///
+/// Holds policies only, so one profiler may serve any number of models and threads (each thread with its own
+/// model: requires_grad of the parameters changes while a call runs, and comes back, also when it throws).
+template <Aggregation A = aggregate::MeanAbs, Standardization S = standardize::ZScore,
+          Visitor V = visit::ConvFilters, class E = engine::Batched, Loss L = loss::CrossEntropy>
+class Profiler {
+ public:
+  explicit Profiler(A aggregation = {}, S standardization = {}, V visitor = {}, E engine = {}, L loss = {})
+      : aggregation_(std::move(aggregation)),
+        standardization_(std::move(standardization)),
+        visitor_(std::move(visitor)),
+        engine_(std::move(engine)),
+        loss_(std::move(loss)) {}
+
+  /// The model's units in profile order, and its parameters that hold them.
+  /// @throws Error (model) when it has none, or is in training mode.
+  template <Model M>
+  [[nodiscard]] visit::Plan plan(M&& model) const {
+    visit::ModelView view = visit::view(model);
+    visit::require_eval(view);
+    return visit::make_plan(std::move(view), visitor_, granularity_of<A>());
+  }
+
+  /// What a baseline of this model by this profiler is marked with.
+  /// @throws Error (numeric) when a weight is not finite.
+  [[nodiscard]] Fingerprint fingerprint(const visit::Plan& plan, std::string preprocessing = {}) const {
+    return {hash_tensors(plan.model), describe(aggregation_), describe(loss_), std::move(preprocessing)};
+  }
+
+  /// Raw profiles (Eq. 1), outputs and losses of a batch.
+  /// @param inputs  [B, ...] @param targets  [B, ...] as the loss takes them; int64 classes [B] for cross
+  /// entropy
+  /// @throws Error (numeric) naming the first sample and layer where a gradient is not finite.
+  [[nodiscard]] engine::BatchResult batch(const visit::Plan& plan, const at::Tensor& inputs,
+                                          const at::Tensor& targets) const {
+    if (inputs.dim() == 0 || inputs.size(0) == 0) {
+      throw Error(ErrorCode::shape, "inputs", "[batch, ...] with at least one sample",
+                  c10::str(inputs.sizes()));
+    }
+    if (targets.dim() == 0 || targets.size(0) != inputs.size(0)) {
+      throw Error(ErrorCode::shape, "targets", std::to_string(inputs.size(0)) + ", one for each sample",
+                  c10::str(targets.sizes()));
+    }
+    engine::BatchResult result = engine_(plan, aggregation_, loss_, inputs, targets);
+    require_finite(plan, result.profiles);
+    return result;
+  }
+
+  /// Mean and deviation of every unit over a hold-out set, in one pass, batch by batch.
+  /// @param loader  a range of batches (see detail::inputs_and_targets)
+  template <Model M, class Loader>
+  [[nodiscard]] Baseline fit(M&& model, Loader&& loader, const FitOptions& options = {}) const {
+    const visit::Plan plan = this->plan(model);
+    Fingerprint mark = fingerprint(plan, options.preprocessing);
+    Moments moments(plan.units->size());
+    for (const auto& next : loader) {
+      const auto [inputs, targets] = detail::inputs_and_targets(next);
+      moments.add(to_matrix(batch(plan, inputs, targets).profiles));
+      if (options.progress) options.progress(moments.count());
+    }
+    if (moments.count() == 0) throw Error(ErrorCode::argument, "hold-out set", "at least one sample", "none");
+    return Baseline(plan.units, std::move(moments), std::move(mark));
+  }
+
+  /// Standardized profile (Eq. 2) of one sample.
+  /// @throws Error (baseline) when the baseline is of another model.
+  template <Model M>
+  [[nodiscard]] Profile operator()(M&& model, const Sample& sample, const Baseline& baseline) const {
+    const visit::Plan plan = this->plan(model);
+    baseline.check(*plan.units, fingerprint(plan, baseline.fingerprint().preprocessing));
+    return standardize(raw(plan, sample), baseline);
+  }
+
+  /// Raw profile (Eq. 1) of one sample.
+  template <Model M>
+  [[nodiscard]] Profile operator()(M&& model, const Sample& sample) const {
+    return raw(plan(model), sample);
+  }
+
+  /// Standardizes a raw profile. @throws Error (baseline) when it is of other units.
+  [[nodiscard]] Profile standardize(const Profile& raw, const Baseline& baseline) const {
+    const std::string difference = baseline.units().difference(raw.units());
+    if (!difference.empty())
+      throw Error(ErrorCode::baseline, "baseline", "the units of the profile", difference);
+    Eigen::VectorXd z(raw.size());
+    for (Index k = 0; k < raw.size(); ++k) z[k] = standardization_(raw[k], baseline.statistics(k));
+    return Profile(baseline.shared_units(), std::move(z));
+  }
+
+ private:
+  [[nodiscard]] Profile raw(const visit::Plan& plan, const Sample& sample) const {
+    const at::Tensor target = at::full({1}, sample.target, sample.input.options().dtype(at::kLong));
+    const RowMatrix row = to_matrix(batch(plan, sample.input.unsqueeze(0), target).profiles);
+    return Profile(plan.units, row.row(0));
+  }
+
+  static void require_finite(const visit::Plan& plan, const at::Tensor& profiles) {
+    if (at::isfinite(profiles).all().template item<bool>()) return;
+    const at::Tensor place = at::isfinite(profiles).logical_not().nonzero()[0];
+    const Unit unit = plan.units->unit(place[1].template item<Index>());
+    throw Error(ErrorCode::numeric,
+                "sample " + std::to_string(place[0].template item<Index>()) + " of the batch",
+                "finite gradients",
+                "NaN or infinity in " + plan.units->layers()[static_cast<std::size_t>(unit.layer)].name);
+  }
+
+  A aggregation_;
+  S standardization_;
+  V visitor_;
+  E engine_;
+  L loss_;
+};
+
+}  // namespace culprit

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string_view>
+
+#include "culprit/concepts.hpp"
+
+namespace culprit::standardize {
+
+/// s as it is: the raw profile of Eq. 1.
+struct Identity {
+  static constexpr std::string_view name = "identity";
+
+  [[nodiscard]] double operator()(double s, const UnitStatistics& /*unit*/) const { return s; }
+};
+
+static_assert(Standardization<Identity>);
+
+}  // namespace culprit::standardize

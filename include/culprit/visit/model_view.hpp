@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <concepts>
+#include <functional>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "culprit/core/error.hpp"
+
+namespace culprit::visit {
+
+struct NamedTensor {
+  std::string name;
+  at::Tensor tensor;
+};
+
+/// All that culprit asks of a model, whatever its type: made by view(model). The tensors are the model's own,
+/// not copies.
+struct ModelView {
+  std::vector<NamedTensor>
+      parameters;  ///< in named_parameters() order, a shared parameter once, under its first name
+  std::vector<NamedTensor> buffers;
+  std::vector<std::string> training;                     ///< modules in training mode
+  std::function<at::Tensor(const at::Tensor&)> forward;  ///< inputs [B, ...] -> outputs [B, classes]
+};
+
+/// How a type of model is seen; specialize it, with a static function `make(model)`, for a type of your own.
+/// There: torch::nn modules, holders and shared pointers (visit/nn_module.hpp), torch::jit::Module
+/// (visit/script_module.hpp), and a ModelView itself.
+template <class M>
+struct ViewOf;
+
+template <>
+struct ViewOf<ModelView> {
+  static const ModelView& make(const ModelView& model) { return model; }
+};
+
+/// The view of any model. The view may not outlive the model.
+template <class M>
+requires requires(M& model) {
+  { ViewOf<std::remove_cvref_t<M>>::make(model) } -> std::convertible_to<ModelView>;
+}
+[[nodiscard]] ModelView view(M&& model) { return ViewOf<std::remove_cvref_t<M>>::make(model); }
+
+/// @throws Error (model) when a module is in training mode: dropout and batch statistics would mix the
+/// samples.
+inline void require_eval(const ModelView& view) {
+  if (!view.training.empty()) {
+    const std::string& module = view.training.front();
+    throw Error(ErrorCode::model, module.empty() ? "model" : "module " + module,
+                "eval mode (call model.eval())", "training mode");
+  }
+}
+
+}  // namespace culprit::visit

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
+#include <torch/library.h>
+
+namespace culprit::visit {
+
+/// One application of an observed parameter to an input.
+struct ParameterUse {
+  enum class Kind {
+    convolution,  ///< y = conv(x, w): x [B, C, ...], w as ATen stores it (transposed: [C, O / groups, ...])
+    linear,       ///< y = x w^T: x [B, ..., in], w [out, in]
+  };
+  Kind kind;
+  std::size_t parameter;  ///< index into the observed parameters
+  at::Tensor input;
+  std::vector<std::int64_t> stride, padding,
+      dilation;  ///< convolution only, one entry for each spatial dimension
+  bool transposed = false;
+  std::int64_t groups = 1;
+};
+
+/// Sees the operators of a forward pass that take observed parameters, in eager and TorchScript models alike.
+///
+/// Works below every front end: a boxed fallback on the otherwise unused dispatch key
+/// TESTING_ONLY_GenericWrapper, switched on for the scope of observe() on the calling thread only. State
+/// lives in a slot that libc10 owns, so that several shared objects with their own copy of this header share
+/// one registration.
+class OperatorObserver : public c10::DebugInfoBase {
+ public:
+  explicit OperatorObserver(std::span<const at::Tensor> parameters) {
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      indices_.emplace(parameters[i].unsafeGetTensorImpl(), i);
+  }
+
+  /// After an operator that used an observed parameter by a known rule. `output` may be replaced.
+  virtual void on_use(ParameterUse use, at::Tensor& output) = 0;
+
+  /// Before a batch norm. @param owner  its scale, else its running mean, else undefined
+  virtual void on_batch_norm(const at::Tensor& input, const at::Tensor& owner, bool batch_statistics) = 0;
+
+  /// An operator without a rule took an observed parameter.
+  virtual void on_unknown(std::size_t parameter, const std::string& op) = 0;
+
+  /// Runs `forward` with its operators observed.
+  /// @returns what forward returns
+  template <class Forward>
+  static auto observe(const std::shared_ptr<OperatorObserver>& observer, Forward&& forward) {
+    register_fallback();
+    const c10::DebugInfoGuard slot(debug_slot, observer);
+    const c10::impl::IncludeDispatchKeyGuard include(key);
+    return std::forward<Forward>(forward)();
+  }
+
+ private:
+  using Indices = std::unordered_map<const c10::TensorImpl*, std::size_t>;
+
+  static constexpr auto key = c10::DispatchKey::TESTING_ONLY_GenericWrapper;
+  static constexpr auto debug_slot = c10::DebugInfoKind::TEST_INFO;
+
+  static void register_fallback() {
+    static const std::optional<torch::Library> library = []() -> std::optional<torch::Library> {
+      // A second registration for the same key is refused by the dispatcher; another shared object's serves
+      // as well.
+      if (c10::Dispatcher::singleton().hasBackendFallbackForDispatchKey(key)) return std::nullopt;
+      std::optional<torch::Library> made(std::in_place, torch::Library::IMPL, "_", key, __FILE__, __LINE__);
+      made->fallback(torch::CppFunction::makeFromBoxedFunction<&OperatorObserver::intercept>());
+      return made;
+    }();
+  }
+
+  static void intercept(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
+    const auto below = keys & c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, key);
+    auto* const observer = static_cast<OperatorObserver*>(c10::ThreadLocalDebugInfo::get(debug_slot));
+    if (observer == nullptr || observer->apply_rule(op, below, stack)) {
+      if (observer == nullptr) op.redispatchBoxed(below, stack);
+      return;
+    }
+    // A composite is transparent: the operators it is made of come here one by one.
+    if (op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd)) {
+      op.redispatchBoxed(below, stack);
+      return;
+    }
+    for (const c10::IValue& argument : torch::jit::last(*stack, op.schema().arguments().size())) {
+      observer->report_unknown(argument, op);
+    }
+    redispatch_unobserved(op, below, stack);
+  }
+
+  static void redispatch_unobserved(const c10::OperatorHandle& op, c10::DispatchKeySet below,
+                                    torch::jit::Stack* stack) {
+    const c10::impl::ExcludeDispatchKeyGuard exclude(key);
+    op.redispatchBoxed(below, stack);
+  }
+
+  bool apply_rule(const c10::OperatorHandle& op, c10::DispatchKeySet below, torch::jit::Stack* stack) {
+    const std::string_view name = op.schema().name();
+    const auto arguments = torch::jit::last(*stack, op.schema().arguments().size());
+    if (name == "aten::convolution" || name == "aten::_convolution") {
+      return apply_convolution(op, below, stack, arguments);
+    }
+    if (name == "aten::linear") return apply_linear(op, below, stack, arguments, 0, indices_);
+    if (name == "aten::matmul") return apply_linear(op, below, stack, arguments, 0, transposed_);
+    if (name == "aten::addmm" && op.schema().overload_name().empty() && is_one(arguments[3]) &&
+        is_one(arguments[4])) {
+      return apply_linear(op, below, stack, arguments, 1, transposed_);
+    }
+    if (name == "aten::instance_norm") {  // made of a batch norm over [1, B * C, ...], which mixes no samples
+      for (const c10::IValue& argument : arguments) report_unknown(argument, op);
+      redispatch_unobserved(op, below, stack);
+      return true;
+    }
+    if (name == "aten::t") return apply_transpose(op, below, stack, find(arguments[0], indices_));
+    if (name == "aten::batch_norm") {
+      const at::Tensor scale = tensor_or_undefined(arguments[1]);
+      on_batch_norm(arguments[0].toTensor(), scale.defined() ? scale : tensor_or_undefined(arguments[3]),
+                    arguments[5].toBool());
+      return false;  // its own parameters are seen like those of any other operator
+    }
+    return false;
+  }
+
+  bool apply_convolution(const c10::OperatorHandle& op, c10::DispatchKeySet below, torch::jit::Stack* stack,
+                         c10::ArrayRef<c10::IValue> arguments) {
+    const auto parameter = find(arguments[1], indices_);
+    if (!parameter || observed_beside(arguments, 1)) return false;
+    ParameterUse use{ParameterUse::Kind::convolution, *parameter,
+                     arguments[0].toTensor(),         arguments[3].toIntVector(),
+                     arguments[4].toIntVector(),      arguments[5].toIntVector(),
+                     arguments[6].toBool(),           arguments[8].toInt()};
+    const auto dimensions = static_cast<std::size_t>(use.input.dim() - 2);
+    for (auto* list : {&use.stride, &use.padding, &use.dilation}) {
+      if (list->size() == 1) list->assign(dimensions, list->front());
+    }
+    run(op, below, stack, std::move(use));
+    return true;
+  }
+
+  bool apply_linear(const c10::OperatorHandle& op, c10::DispatchKeySet below, torch::jit::Stack* stack,
+                    c10::ArrayRef<c10::IValue> arguments, std::size_t input, const Indices& weights) {
+    const auto parameter = find(arguments[input + 1], weights);
+    if (!parameter || observed_beside(arguments, input + 1)) return false;
+    run(op, below, stack, {ParameterUse::Kind::linear, *parameter, arguments[input].toTensor(), {}, {}, {}});
+    return true;
+  }
+
+  bool apply_transpose(const c10::OperatorHandle& op, c10::DispatchKeySet below, torch::jit::Stack* stack,
+                       std::optional<std::size_t> parameter) {
+    if (!parameter) return false;
+    redispatch_unobserved(op, below, stack);
+    const at::Tensor output = torch::jit::peek(*stack, 0, 1).toTensor();
+    transposed_.emplace(output.unsafeGetTensorImpl(), *parameter);
+    kept_.push_back(output);  // its address is a key
+    return true;
+  }
+
+  void run(const c10::OperatorHandle& op, c10::DispatchKeySet below, torch::jit::Stack* stack,
+           ParameterUse use) {
+    const c10::impl::ExcludeDispatchKeyGuard exclude(key);
+    op.redispatchBoxed(below, stack);
+    at::Tensor output = torch::jit::pop(*stack).toTensor();
+    on_use(std::move(use), output);
+    torch::jit::push(*stack, std::move(output));
+  }
+
+  /// Whether another argument than the weight, such as the bias, is observed too: no rule covers that.
+  bool observed_beside(c10::ArrayRef<c10::IValue> arguments, std::size_t weight) const {
+    for (std::size_t i = 0; i < arguments.size(); ++i) {
+      if (i != weight && (find(arguments[i], indices_) || find(arguments[i], transposed_))) return true;
+    }
+    return false;
+  }
+
+  void report_unknown(const c10::IValue& argument, const c10::OperatorHandle& op) {
+    if (argument.isTensor()) {
+      auto parameter = find(argument, indices_);
+      if (!parameter) parameter = find(argument, transposed_);
+      if (parameter) on_unknown(*parameter, op.schema().name());
+    } else if (argument.isTensorList()) {
+      for (const at::Tensor& tensor : argument.toTensorVector()) report_unknown(tensor, op);
+    } else if (argument.isList()) {
+      for (const c10::IValue& element : argument.toListRef()) report_unknown(element, op);
+    }
+  }
+
+  static std::optional<std::size_t> find(const c10::IValue& value, const Indices& indices) {
+    if (!value.isTensor()) return std::nullopt;
+    const auto found = indices.find(value.toTensor().unsafeGetTensorImpl());
+    if (found == indices.end()) return std::nullopt;
+    return found->second;
+  }
+
+  static at::Tensor tensor_or_undefined(const c10::IValue& value) {
+    return value.isTensor() ? value.toTensor() : at::Tensor();
+  }
+
+  static bool is_one(const c10::IValue& value) {
+    return value.isScalar() && value.toScalar().toDouble() == 1.0;
+  }
+
+  Indices indices_;
+  Indices transposed_;
+  std::vector<at::Tensor> kept_;
+};
+
+}  // namespace culprit::visit

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <memory>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "culprit/core/granularity.hpp"
+#include "culprit/core/units.hpp"
+#include "culprit/visit/model_view.hpp"
+
+namespace culprit::visit {
+
+/// A model with its units resolved: what an engine works on.
+struct Plan {
+  ModelView model;
+  std::shared_ptr<const Units> units;
+  std::vector<at::Tensor> parameters;  ///< one for each layer of `units`, in the same order
+
+  /// Shapes of one sample for which engine::Batched has seen that dimension 0 is the batch throughout.
+  std::shared_ptr<std::set<std::vector<Index>>> probed = std::make_shared<std::set<std::vector<Index>>>();
+};
+
+/// Numbers the units of a model.
+/// @param visitor  says by its shape whether a parameter holds units
+/// @throws Error (model) when no parameter does.
+template <class Visitor>
+[[nodiscard]] Plan make_plan(ModelView model, const Visitor& visitor, Granularity granularity) {
+  std::vector<Layer> layers;
+  std::vector<at::Tensor> parameters;
+  for (const auto& [name, tensor] : model.parameters) {
+    if (tensor.numel() == 0 || !tensor.is_floating_point() || !visitor(tensor.sizes())) continue;
+    Layer layer;
+    layer.name = name;
+    layer.shape = tensor.sizes().vec();
+    switch (granularity) {
+      case Granularity::filter:
+        layer.count = tensor.size(0);
+        break;
+      case Granularity::tensor:
+        layer.count = 1;
+        break;
+      case Granularity::parameter:
+        layer.count = tensor.numel();
+        break;
+    }
+    layer.size = tensor.numel() / layer.count;
+    layers.push_back(std::move(layer));
+    parameters.push_back(tensor);
+  }
+  if (layers.empty()) {
+    throw Error(ErrorCode::model, "model", "a parameter that holds units (such as a 4-D convolution weight)",
+                std::to_string(model.parameters.size()) + " parameters, none of that shape");
+  }
+  auto units = std::make_shared<const Units>(std::move(layers));
+  return {std::move(model), std::move(units), std::move(parameters)};
+}
+
+}  // namespace culprit::visit

@@ -1,0 +1,614 @@
+// SPDX-License-Identifier: MIT
+#include <thread>
+
+#include <dlfcn.h>
+
+#include "engine/nets.hpp"
+
+namespace F = torch::nn::functional;
+using namespace culprit;
+using namespace culprit::test;
+
+namespace {
+
+constexpr double tolerance = 1e-10;
+
+/// A model that needs Loop, and the operator that the warning must name.
+struct Fallback {
+  std::string op;
+  visit::ModelView model;
+  at::Tensor inputs;
+};
+
+Fallback elementwise_weight() {
+  const at::Tensor w = weight({4, 3, 3, 3});
+  const at::Tensor g = normal({4, 1, 1, 1});
+  return {"aten::mul",
+          net({{"w", w}, {"g", g}},
+              [=](const at::Tensor& x) {
+                return F::conv2d(x, w * g).mean({2, 3});
+              }),
+          normal({3, 3, 6, 6})};
+}
+
+Fallback weight_norm() {
+  const at::Tensor v = weight({4, 3, 3, 3});
+  const at::Tensor g = normal({4, 1, 1, 1});
+  return {"weight_norm",
+          net({{"g", g}, {"v", v}},
+              [=](const at::Tensor& x) {
+                return F::conv2d(x, at::_weight_norm(v, g, 0)).mean({2, 3});
+              }),
+          normal({3, 3, 6, 6})};
+}
+
+Fallback embedding() {
+  const at::Tensor table = normal({11, 5});
+  return {"aten::embedding",
+          net({{"table", table}},
+              [=](const at::Tensor& x) { return at::embedding(table, x.to(at::kLong)).sum(1); }),
+          at::randint(11, {3, 6}, at::kDouble)};
+}
+
+Fallback einsum() {
+  const at::Tensor w = weight({4, 6});
+  return {"aten::",
+          net({{"w", w}},
+              [=](const at::Tensor& x) {
+                return at::einsum("bpi,oi->bo", {x.exp(), w});
+              }),
+          normal({3, 5, 6})};
+}
+
+Fallback concatenation() {
+  const at::Tensor a = weight({2, 6});
+  const at::Tensor b = weight({3, 6});
+  return {"aten::cat",
+          net({{"a", a}, {"b", b}},
+              [=](const at::Tensor& x) {
+                return F::linear(x, at::cat({a, b}));
+              }),
+          normal({3, 6})};
+}
+
+Fallback weight_as_input() {
+  const at::Tensor a = weight({2, 6});
+  const at::Tensor b = weight({5, 2});
+  return {"aten::mm",
+          net({{"a", a}, {"b", b}},
+              [=](const at::Tensor& x) { return F::linear(x, F::linear(a.t(), b).t().contiguous()); }),
+          normal({3, 6})};
+}
+
+Fallback mixed_samples() {
+  const at::Tensor w = weight({4, 3, 3, 3});
+  return {
+      "batch norm",
+      net({{"w", w}},
+          [=](const at::Tensor& x) {
+            const at::Tensor y = F::conv2d(x, w);
+            return at::batch_norm(y, {}, {}, {}, {}, /*training=*/true, 0.1, 1e-5, false).exp().mean({2, 3});
+          }),
+      normal({3, 3, 6, 6})};
+}
+
+Fallback folded_batch() {
+  const at::Tensor w = weight({4, 3, 3, 3});
+  const at::Tensor v = weight({5, 8});
+  return {"first dimension",
+          net({{"w", w}, {"v", v}},
+              [=](const at::Tensor& x) {
+                const at::Tensor frames = F::conv2d(x.flatten(0, 1), w).relu().mean({2, 3});
+                return F::linear(frames.view({x.size(0), -1}), v);
+              }),
+          normal({3, 2, 3, 6, 6})};
+}
+
+Fallback without_autograd() {
+  const at::Tensor w = weight({4, 3, 3, 3});
+  const at::Tensor v = weight({5, 4});
+  return {"autograd",
+          net({{"w", w}, {"v", v}},
+              [=](const at::Tensor& x) {
+                const at::Tensor features = [&] {
+                  const at::NoGradGuard frozen;
+                  return F::conv2d(x, w);
+                }();
+                return F::linear(features.relu().mean({2, 3}), v);
+              }),
+          normal({3, 3, 6, 6})};
+}
+
+}  // namespace
+
+TEST_CASE("A model with an operator that has no batched rule runs by Loop, with one warning that names it",
+          "[engine]") {
+  torch::manual_seed(seed());
+  const std::vector<Fallback> cases{elementwise_weight(), weight_norm(),     embedding(),     einsum(),
+                                    concatenation(),      weight_as_input(), mixed_samples(), folded_batch(),
+                                    without_autograd()};
+  for (const Fallback& fallback : cases) {
+    INFO(fallback.op);
+    const at::Tensor targets = classes(fallback.inputs.size(0), 4);
+    const ModelState before(fallback.model);
+    Warnings warnings;
+    CHECK(batched_against_loop(fallback.model, fallback.inputs, targets) == 0.0);
+    REQUIRE(warnings.messages.size() == 1);
+    CHECK(warnings.messages.front().find(fallback.op) != std::string::npos);
+    CHECK(batched_against_loop(fallback.model, fallback.inputs, targets) == 0.0);
+    CHECK(warnings.messages.size() == 1);
+    CHECK(ModelState(fallback.model) == before);
+  }
+}
+
+TEST_CASE("Samples are told apart also where another dimension happens to have the batch's extent",
+          "[engine]") {
+  torch::manual_seed(seed());
+  const at::Tensor in = weight({6, 6});
+  const at::Tensor out = weight({4, 6});
+  // Sequence first, as in a transformer's default: [length, batch, features].
+  const auto model = net({{"in", in}, {"out", out}}, [=](const at::Tensor& x) {
+    return F::linear(F::linear(x.transpose(0, 1), in).relu().mean(0), out);
+  });
+  for (const Index batch : {5, 3, 1}) {
+    INFO("batch " << batch);
+    CHECK(batched_against_loop(model, normal({batch, 5, 6}), classes(batch, 4)) <= tolerance);
+  }
+}
+
+TEST_CASE("Units in biases and other parameters without a rule are counted", "[engine]") {
+  torch::manual_seed(seed());
+  torch::nn::Sequential model(torch::nn::Conv2d(torch::nn::Conv2dOptions(3, 4, 3)), torch::nn::BatchNorm2d(4),
+                              torch::nn::ReLU(), torch::nn::AdaptiveAvgPool2d(1), torch::nn::Flatten(),
+                              torch::nn::Linear(4, 5));
+  model->to(at::kDouble);
+  model->eval();
+  CHECK(batched_against_loop(model, normal({3, 3, 6, 6}), classes(3, 5), Everything{}) <= tolerance);
+}
+
+TEST_CASE("An in-place operation on the input changes neither the caller's tensor nor the fallback",
+          "[engine]") {
+  torch::manual_seed(seed());
+  const at::Tensor w = weight({4, 3, 3, 3});
+  const at::Tensor v = weight({4, 3, 1, 1});
+  const auto model = net({{"w", w}, {"v", v}}, [=](at::Tensor x) {
+    x.sub_(0.25).mul_(3.0);
+    return (F::conv2d(x, w) + F::conv2d(x, v.abs()).narrow(2, 1, 4).narrow(3, 1, 4)).exp().mean({2, 3});
+  });
+  const at::Tensor inputs = normal({3, 3, 6, 6});
+  const at::Tensor before = inputs.clone();
+  CHECK(batched_against_loop(model, inputs, classes(3, 4)) == 0.0);
+  CHECK(at::equal(inputs, before));
+}
+
+TEST_CASE("Instance norm and layer norm, which do not mix samples, stay batched", "[engine]") {
+  torch::manual_seed(seed());
+  torch::nn::Sequential model(torch::nn::Conv2d(torch::nn::Conv2dOptions(3, 4, 3)),
+                              torch::nn::InstanceNorm2d(torch::nn::InstanceNorm2dOptions(4).affine(true)),
+                              torch::nn::GELU(), torch::nn::Conv2d(torch::nn::Conv2dOptions(4, 4, 3)),
+                              torch::nn::GroupNorm(torch::nn::GroupNormOptions(2, 4)),
+                              torch::nn::ReLU(torch::nn::ReLUOptions(true)), torch::nn::Flatten(),
+                              torch::nn::LayerNorm(torch::nn::LayerNormOptions({16})),
+                              torch::nn::Linear(16, 5));
+  model->to(at::kDouble);
+  model->eval();
+  const Warnings warnings;
+  CHECK(batched_against_loop(model, normal({4, 3, 6, 6}), classes(4, 5)) <= tolerance);
+  CHECK(warnings.messages.empty());
+}
+
+TEST_CASE("The caller's gradient and inference modes change no number", "[engine]") {
+  torch::manual_seed(seed());
+  torch::nn::Sequential model(torch::nn::Conv2d(torch::nn::Conv2dOptions(3, 4, 3)), torch::nn::BatchNorm2d(4),
+                              torch::nn::ReLU(), torch::nn::Flatten(), torch::nn::Linear(64, 5));
+  model->to(at::kDouble);
+  model->eval();
+  const at::Tensor inputs = normal({3, 3, 6, 6});
+  const at::Tensor targets = classes(3, 5);
+  const visit::Plan plan = visit::make_plan(visit::view(model), visit::AllWeights{}, Granularity::filter);
+  const auto run = [&](const auto& engine, const at::Tensor& x, const at::Tensor& y) {
+    return engine(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, x, y).profiles.clone();
+  };
+  const at::Tensor fast = run(engine::Batched{}, inputs, targets);
+  const at::Tensor slow = run(engine::Loop{}, inputs, targets);
+  {
+    const at::NoGradGuard no_grad;
+    CHECK(at::equal(run(engine::Batched{}, inputs, targets), fast));
+    CHECK(at::equal(run(engine::Loop{}, inputs, targets), slow));
+    CHECK(visit::trace(plan, inputs).layers().front().batch_norm == "1");
+  }
+  {
+    const c10::InferenceMode inference;
+    const at::Tensor x = inputs.clone();
+    const at::Tensor y = targets.clone();
+    CHECK(at::equal(run(engine::Batched{}, x, y), fast));
+    CHECK(at::equal(run(engine::Loop{}, x, y), slow));
+    CHECK(visit::trace(plan, x).layers().front().batch_norm == "1");
+    const c10::InferenceMode outside(false);
+    CHECK(at::equal(run(engine::Batched{}, x, y), fast));
+    CHECK(at::equal(run(engine::Loop{}, x, y), slow));
+    CHECK(visit::trace(plan, x).layers().front().batch_norm == "1");
+  }
+}
+
+TEST_CASE("A model made in inference mode is refused by name", "[engine]") {
+  const at::Tensor w = [] {
+    const c10::InferenceMode inference;
+    return weight({4, 6});
+  }();
+  const auto model = net({{"head.weight", w}}, [=](const at::Tensor& x) { return F::linear(x, w); });
+  const visit::Plan plan = visit::make_plan(model, visit::AllWeights{}, Granularity::filter);
+  const auto check = [&](const auto& engine) {
+    const Error error = error_of([&] {
+      (void)engine(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, normal({2, 6}), classes(2, 4));
+    });
+    CHECK(error.code() == ErrorCode::model);
+    CHECK(error.place() == "head.weight");
+  };
+  check(engine::Batched{});
+  check(engine::Loop{});
+}
+
+namespace {
+
+/// A network whose parameters are partly frozen and whose forward pass, or its output, can be made to fail.
+struct FragileImpl : torch::nn::Module {
+  FragileImpl() {
+    conv = register_module("conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(3, 4, 3)));
+    norm = register_module("norm", torch::nn::BatchNorm2d(4));
+    head = register_module("head", torch::nn::Linear(4, 5));
+    to(at::kDouble);
+    eval();
+    conv->weight.set_requires_grad(false);
+    head->bias.set_requires_grad(false);
+  }
+
+  at::Tensor forward(const at::Tensor& x) {
+    const at::Tensor features = norm(conv(x)).relu_().mean({2, 3});
+    if (fails) throw std::runtime_error("the model's own error");
+    return with_index ? head(features + 0.0 * conv->weight.select(0, 0).sum()) : head(features);
+  }
+
+  torch::nn::Conv2d conv{nullptr};
+  torch::nn::BatchNorm2d norm{nullptr};
+  torch::nn::Linear head{nullptr};
+  bool fails = false;
+  bool with_index = false;
+};
+TORCH_MODULE(Fragile);
+
+struct ThrowingLoss {
+  static constexpr std::string_view name = "throwing";
+  at::Tensor operator()(const at::Tensor& /*outputs*/, const at::Tensor& /*targets*/) const {
+    throw std::runtime_error("the loss's own error");
+  }
+};
+
+/// Throws inside of the backward pass.
+struct ThrowingAggregation : aggregate::MeanAbs {
+  static constexpr std::string_view name = "throwing";
+  static double map(double /*gradient*/) { throw std::runtime_error("the aggregation's own error"); }
+  static double combine(double a, double b) { return a + b; }
+  static double finish(double sum, Index /*size*/) { return sum; }
+};
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("A model comes back as it was, whatever happens", "[engine]", engine::Batched,
+                   engine::Loop) {
+  torch::manual_seed(seed());
+  Fragile model;
+  const at::Tensor inputs = normal({4, 3, 6, 6}).requires_grad_(true);
+  const at::Tensor targets = classes(4, 5);
+  const visit::Plan plan = visit::make_plan(visit::view(model), visit::AllWeights{}, Granularity::filter);
+  const ModelState before(plan.model);
+  const auto version = inputs._version();
+  const TestType engine{};
+  const auto unchanged = [&] {
+    return ModelState(plan.model) == before && !inputs.grad().defined() && inputs.requires_grad() &&
+           inputs._version() == version && at::GradMode::is_enabled() && !c10::InferenceMode::is_enabled();
+  };
+
+  (void)engine(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets);
+  CHECK(unchanged());
+  model->with_index = true;  // needs the fallback
+  (void)engine(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets);
+  CHECK(unchanged());
+  model->with_index = false;
+
+  model->fails = true;
+  CHECK_THROWS_WITH(engine(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets),
+                    "the model's own error");
+  CHECK(unchanged());
+  model->fails = false;
+  CHECK_THROWS_WITH(engine(plan, aggregate::MeanAbs{}, ThrowingLoss{}, inputs, targets),
+                    "the loss's own error");
+  CHECK(unchanged());
+  CHECK_THROWS_WITH(engine(plan, ThrowingAggregation{}, loss::CrossEntropy{}, inputs, targets),
+                    "the aggregation's own error");
+  CHECK(unchanged());
+  for (const Index label : {-1, 5}) {
+    const Error error = error_of([&] {
+      (void)engine(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, at::full({4}, label, at::kLong));
+    });
+    CHECK(error.code() == ErrorCode::label);
+    CHECK(unchanged());
+  }
+  // Gradients of an earlier training step stay, too.
+  model->head->weight.mutable_grad() = at::ones_like(model->head->weight);
+  (void)engine(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets);
+  CHECK(at::equal(model->head->weight.grad(), at::ones_like(model->head->weight)));
+}
+
+TEST_CASE("A parameter that is the result of an operation is refused by name", "[engine]") {
+  const at::Tensor w = weight({4, 6}).requires_grad_(true) * 2.0;
+  const auto model = net({{"head", w}}, [=](const at::Tensor& x) { return F::linear(x, w); });
+  const visit::Plan plan = visit::make_plan(model, visit::AllWeights{}, Granularity::filter);
+  const Error error = error_of([&] {
+    (void)engine::Batched{}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, normal({2, 6}), classes(2, 4));
+  });
+  CHECK(error.code() == ErrorCode::model);
+  CHECK(error.place() == "head");
+}
+
+TEST_CASE("An in-place operation on the input of a layer is an error that names the layer", "[engine]") {
+  torch::manual_seed(seed());
+  const at::Tensor a = weight({6, 6});
+  const at::Tensor b = weight({6, 6});
+  const auto model = net({{"a", a}, {"b", b}}, [=](const at::Tensor& x) {
+    at::Tensor y = F::linear(x, a);
+    const at::Tensor z = F::linear(y, b);
+    y.add_(z);
+    return y;
+  });
+  const visit::Plan plan = visit::make_plan(model, visit::AllWeights{}, Granularity::filter);
+  const ModelState before(model);
+  const Error error = error_of([&] {
+    (void)engine::Batched{}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, normal({2, 6}), classes(2, 4));
+  });
+  CHECK(error.code() == ErrorCode::model);
+  CHECK(error.place() == "input of b");
+  CHECK(ModelState(model) == before);
+}
+
+TEST_CASE("Two threads with a model each get what one gets", "[engine]") {
+  torch::manual_seed(seed());
+  constexpr int threads = 2;
+  constexpr int rounds = 10;
+  std::vector<torch::nn::Sequential> models;
+  std::vector<at::Tensor> inputs, targets, expected;
+  const auto run = [&](int thread) {
+    const visit::Plan plan = visit::make_plan(visit::view(models[static_cast<std::size_t>(thread)]),
+                                              visit::AllWeights{}, Granularity::filter);
+    const auto i = static_cast<std::size_t>(thread);
+    return engine::Batched{}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs[i], targets[i])
+        .profiles;
+  };
+  for (int thread = 0; thread < threads; ++thread) {
+    torch::nn::Sequential model(torch::nn::Conv2d(torch::nn::Conv2dOptions(3, 4 + thread, 3)),
+                                torch::nn::ReLU(), torch::nn::Flatten(),
+                                torch::nn::Linear(16 * (4 + thread), 5));
+    model->to(at::kDouble);
+    model->eval();
+    models.push_back(model);
+    inputs.push_back(normal({4, 3, 6, 6}));
+    targets.push_back(classes(4, 5));
+    expected.push_back(run(thread));
+  }
+  std::vector<int> equal(threads, 0);
+  std::vector<std::thread> workers;
+  for (int thread = 0; thread < threads; ++thread) {
+    workers.emplace_back([&, thread] {
+      const auto i = static_cast<std::size_t>(thread);
+      for (int round = 0; round < rounds; ++round) equal[i] += at::equal(run(thread), expected[i]) ? 1 : 0;
+    });
+  }
+  for (std::thread& worker : workers) worker.join();
+  CHECK(equal == std::vector<int>(threads, rounds));
+}
+
+namespace {
+
+/// Mean squared error against a float target for each output.
+struct SquaredError {
+  static constexpr std::string_view name = "squared_error";
+  at::Tensor operator()(const at::Tensor& outputs, const at::Tensor& targets) const {
+    return (outputs - targets).square().mean(1);
+  }
+};
+
+/// How far the best other class is above the label's.
+struct Margin {
+  static constexpr std::string_view name = "margin";
+  at::Tensor operator()(const at::Tensor& outputs, const at::Tensor& targets) const {
+    const at::Tensor index = targets.unsqueeze(1);
+    return outputs.scatter(1, index, -1e9).amax(1) - outputs.gather(1, index).squeeze(1);
+  }
+};
+
+struct Scalar {
+  static constexpr std::string_view name = "scalar";
+  at::Tensor operator()(const at::Tensor& outputs, const at::Tensor& /*targets*/) const {
+    return outputs.sum();
+  }
+};
+
+struct ScalarWithGradient : Scalar {
+  static constexpr std::string_view name = "scalar_with_gradient";
+  at::Tensor gradient(const at::Tensor& outputs, const at::Tensor& /*targets*/) const {
+    return at::ones_like(outputs);
+  }
+};
+
+/// Cross entropy by LibTorch, differentiated by autograd.
+struct AutogradCrossEntropy {
+  static constexpr std::string_view name = "autograd_cross_entropy";
+  at::Tensor operator()(const at::Tensor& outputs, const at::Tensor& targets) const {
+    return F::cross_entropy(outputs, targets, F::CrossEntropyFuncOptions().reduction(torch::kNone));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("Any callable that gives one loss for each sample is a loss", "[engine]") {
+  torch::manual_seed(seed());
+  torch::nn::Sequential model(torch::nn::Conv2d(torch::nn::Conv2dOptions(3, 4, 3)), torch::nn::ReLU(),
+                              torch::nn::Flatten(), torch::nn::Linear(64, 5));
+  model->to(at::kDouble);
+  model->eval();
+  const at::Tensor inputs = normal({4, 3, 6, 6});
+  const at::Tensor labels = classes(4, 5);
+  const visit::Plan plan = visit::make_plan(visit::view(model), visit::AllWeights{}, Granularity::filter);
+  const auto run = [&](const auto& loss, const at::Tensor& targets) {
+    return engine::Batched{}(plan, aggregate::MeanAbs{}, loss, inputs, targets);
+  };
+  CHECK(batched_against_loop(model, inputs, normal({4, 5}), visit::AllWeights{}, aggregate::MeanAbs{},
+                             SquaredError{}) <= tolerance);
+  CHECK(batched_against_loop(model, inputs, labels, visit::AllWeights{}, aggregate::MeanAbs{}, Margin{}) <=
+        tolerance);
+  CHECK(run(SquaredError{}, normal({4, 5})).losses.scalar_type() == at::kDouble);
+
+  const auto expected = run(loss::CrossEntropy{}, labels);
+  const auto by_autograd = run(AutogradCrossEntropy{}, labels);
+  CHECK(worst(*plan.units, by_autograd.profiles, expected.profiles) <= tolerance);
+  CHECK(at::allclose(by_autograd.losses, expected.losses, 1e-12));
+
+  const at::Tensor predicted = expected.outputs.argmax(1);
+  CHECK(at::equal(run(loss::AtTarget<loss::PredictedClass>{}, labels).profiles,
+                  run(loss::CrossEntropy{}, predicted).profiles));
+  const loss::AtTarget<loss::GivenClass> at_third{.target = {.index = 3}};
+  CHECK(at::equal(run(at_third, labels).profiles,
+                  run(loss::CrossEntropy{}, at::full({4}, 3, at::kLong)).profiles));
+  const loss::AtTarget<loss::GivenClass, AutogradCrossEntropy> by_autograd_at_third{.target = {.index = 3}};
+  CHECK(worst(*plan.units, run(by_autograd_at_third, labels).profiles, run(at_third, labels).profiles) <=
+        tolerance);
+  const loss::AtTarget<loss::GivenClass> outside{.target = {.index = 5}};
+  CHECK(error_of([&] { (void)run(outside, labels); }).code() == ErrorCode::label);
+
+  CHECK(error_of([&] { (void)run(Scalar{}, labels); }).code() == ErrorCode::shape);
+  CHECK(error_of([&] { (void)run(ScalarWithGradient{}, labels); }).code() == ErrorCode::shape);
+  CHECK(error_of([&] { (void)run(Scalar{}, labels); }).place() == "loss scalar");
+}
+
+namespace {
+
+/// The most bytes that LibTorch's allocator held at a time, above those at the start, for tensors made while
+/// it lives.
+class PeakMemory final : public c10::MemoryReportingInfoBase {
+ public:
+  void reportMemoryUsage(void* /*pointer*/, std::int64_t bytes, std::size_t /*allocated*/,
+                         std::size_t /*reserved*/, c10::Device /*device*/) override {
+    now_ += bytes;
+    peak_ = std::max(peak_, now_);
+  }
+  [[nodiscard]] bool memoryProfilingEnabled() const override { return true; }
+  [[nodiscard]] std::int64_t bytes() const { return peak_; }
+
+  template <class Call>
+  static std::int64_t of(Call&& call) {
+    const auto peak = std::make_shared<PeakMemory>();
+    const c10::DebugInfoGuard guard(c10::DebugInfoKind::PROFILER_STATE, peak);
+    call();
+    return peak->bytes();
+  }
+
+ private:
+  std::int64_t now_ = 0;
+  std::int64_t peak_ = 0;
+};
+
+}  // namespace
+
+TEST_CASE("Batched needs the memory of a training step and one block, whatever the number of parameters",
+          "[engine]") {
+  torch::manual_seed(seed());
+  constexpr Index batch = 32;
+  torch::nn::Sequential model(
+      torch::nn::Conv2d(torch::nn::Conv2dOptions(3, 32, 3).padding(1)), torch::nn::BatchNorm2d(32),
+      torch::nn::ReLU(), torch::nn::Conv2d(torch::nn::Conv2dOptions(32, 128, 3).stride(4)),
+      torch::nn::BatchNorm2d(128), torch::nn::ReLU(),
+      torch::nn::Conv2d(torch::nn::Conv2dOptions(128, 128, 3)), torch::nn::ReLU(), torch::nn::Flatten(),
+      torch::nn::Linear(512, 256), torch::nn::ReLU(), torch::nn::Linear(256, 10));
+  model->eval();
+  const at::Tensor inputs = normal({batch, 3, 18, 18}, at::kFloat);
+  const at::Tensor targets = classes(batch, 10);
+  const visit::Plan plan = visit::make_plan(visit::view(model), visit::AllWeights{}, Granularity::filter);
+  const std::int64_t training_step = PeakMemory::of([&] {
+    F::cross_entropy(model->forward(inputs), targets).backward();
+    model->zero_grad(/*set_to_none=*/true);
+  });
+  std::int64_t parameter_bytes = 0;
+  for (const at::Tensor& parameter : plan.parameters)
+    parameter_bytes += static_cast<std::int64_t>(parameter.nbytes());
+  const auto batched = [&](Index block_bytes) {
+    return PeakMemory::of([&] {
+      (void)engine::Batched{block_bytes}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets);
+    });
+  };
+  (void)batched(1);  // the first call of a plan also looks at a second batch extent
+  constexpr Index block_bytes = Index{2} << 20U;
+  const auto bound = static_cast<std::int64_t>(1.15 * static_cast<double>(training_step)) + block_bytes;
+  CAPTURE(training_step, parameter_bytes, bound);
+  REQUIRE(batch * parameter_bytes > 2 * bound);  // so that per-sample gradients of the whole model would show
+  CHECK(batched(block_bytes) <= bound);
+}
+
+namespace {
+
+/// A shared object that holds its own copy of the library.
+class Copy {
+ public:
+  explicit Copy(const char* path) : handle_(::dlopen(path, RTLD_NOW | RTLD_LOCAL)) {
+    if (handle_ == nullptr) throw std::runtime_error(::dlerror());
+  }
+
+  [[nodiscard]] at::Tensor profile(const visit::ModelView& model, const at::Tensor& inputs,
+                                   const at::Tensor& targets) const {
+    at::Tensor profiles;
+    find<void(const visit::ModelView*, const at::Tensor*, const at::Tensor*, at::Tensor*)>(
+        "culprit_copy_profile")(&model, &inputs, &targets, &profiles);
+    return profiles;
+  }
+  [[nodiscard]] const void* address() const { return find<const void*()>("culprit_copy_address")(); }
+
+ private:
+  template <class Function>
+  [[nodiscard]] Function* find(const char* name) const {
+    return reinterpret_cast<Function*>(::dlsym(handle_, name));
+  }
+
+  void* handle_;  // stays loaded: the dispatcher may hold a function of it
+};
+
+}  // namespace
+
+TEST_CASE("Several copies of the library work in one process", "[engine]") {
+  torch::manual_seed(seed());
+  const Copy one(CULPRIT_COPY_ONE);
+  const Copy two(CULPRIT_COPY_TWO);
+  const auto own = reinterpret_cast<const void*>(&engine::detail::warn_fallback);
+  REQUIRE(one.address() != two.address());
+  REQUIRE(one.address() != own);
+  REQUIRE(two.address() != own);
+
+  const at::Tensor w = weight({4, 3, 3, 3});
+  const at::Tensor v = weight({5, 4});
+  const auto model = net({{"w", w}, {"v", v}}, [=](const at::Tensor& x) {
+    return F::linear(F::conv2d(x, w).relu().mean({2, 3}), v);
+  });
+  const at::Tensor inputs = normal({4, 3, 6, 6});
+  const at::Tensor targets = classes(4, 5);
+  const visit::Plan plan = visit::make_plan(model, visit::AllWeights{}, Granularity::filter);
+  const at::Tensor expected =
+      engine::Loop{}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets).profiles;
+  const Warnings warnings;
+  const at::Tensor first = one.profile(model, inputs, targets);
+  CHECK(worst(*plan.units, first, expected) <= tolerance);
+  CHECK(at::equal(two.profile(model, inputs, targets), first));
+  CHECK(at::equal(
+      engine::Batched{}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets).profiles, first));
+  std::thread other([&] { CHECK(at::equal(two.profile(model, inputs, targets), first)); });
+  other.join();
+  CHECK(at::equal(one.profile(model, inputs, targets), first));
+  CHECK(warnings.messages == std::vector<std::string>{});  // none of them fell back to Loop
+}
