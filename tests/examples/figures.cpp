@@ -1,0 +1,635 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <random>
+#include <regex>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "figures/base64.hpp"
+#include "figures/enlarge.hpp"
+#include "figures/explain_page.hpp"
+#include "figures/profile_figure.hpp"
+#include "figures/top_units.hpp"
+#include "io/error_of.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace culprit;
+using figures::LayerSpan;
+using figures::ProfileOptions;
+using figures::Series;
+using test::error_of;
+
+constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+constexpr double infinity = std::numeric_limits<double>::infinity();
+
+/// What is wrong with one tag, given without its angle brackets: "name a="b" ..." or "name/" or "/name".
+std::string flaw_of_tag(std::string_view tag) {
+  const auto name_length = [&tag] {
+    std::size_t length = 0;
+    while (length < tag.size() &&
+           (std::isalnum(static_cast<unsigned char>(tag[length])) || tag[length] == '-'))
+      ++length;
+    return length;
+  };
+  if (tag.starts_with('/')) {
+    tag.remove_prefix(1);
+  } else if (tag.ends_with('/')) {
+    tag.remove_suffix(1);
+  }
+  if (name_length() == 0) return "no name";
+  tag.remove_prefix(name_length());
+  std::set<std::string_view> names;
+  while (!tag.empty()) {
+    if (!tag.starts_with(' ')) return "no space between attributes";
+    tag.remove_prefix(1);
+    const std::size_t length = name_length();
+    if (length == 0 || !names.insert(tag.substr(0, length)).second)
+      return "an attribute without name, or twice";
+    tag.remove_prefix(length);
+    const std::size_t end = tag.find('"', 2);
+    if (!tag.starts_with("=\"") || end == std::string_view::npos) return "a value without quotes";
+    if (tag.substr(0, end).find('<') != std::string_view::npos) return "an angle bracket in a value";
+    tag.remove_prefix(end + 1);
+  }
+  return {};
+}
+
+/// Why the text is no well-formed XML document, empty when it is one. Stricter than XML: only the five
+/// entities, attributes in double quotes, and '>' only as the end of a tag.
+std::string flaw(std::string_view document) {
+  constexpr std::string_view declaration = "<!DOCTYPE html>\n";
+  if (document.starts_with(declaration)) document.remove_prefix(declaration.size());
+  for (std::size_t i = 0; i < document.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(document[i]);
+    if (byte < 0x20 && byte != '\n' && byte != '\t') return "a control character";
+    const auto is_entity = [&](std::string_view entity) {
+      return document.substr(i + 1).starts_with(entity);
+    };
+    if (byte == '&' && !is_entity("amp;") && !is_entity("lt;") && !is_entity("gt;") && !is_entity("quot;") &&
+        !is_entity("#39;")) {
+      return "a loose ampersand";
+    }
+  }
+  std::vector<std::string_view> open;
+  bool ended = false;
+  while (!document.empty()) {
+    const std::size_t next = std::min(document.find('<'), document.size());
+    const std::string_view between = document.substr(0, next);
+    if (between.find('>') != std::string_view::npos) return "a loose angle bracket";
+    if (open.empty() && between.find_first_not_of('\n') != std::string_view::npos)
+      return "text outside the root";
+    document.remove_prefix(next);
+    if (document.empty()) break;
+    const std::size_t end = document.find('>');
+    if (end == std::string_view::npos) return "an open tag at the end";
+    const std::string_view tag = document.substr(1, end - 1);
+    document.remove_prefix(end + 1);
+    if (const std::string wrong = flaw_of_tag(tag); !wrong.empty())
+      return wrong + ": " + std::string{tag.substr(0, 80)};
+    if (tag.starts_with('/')) {
+      if (open.empty() || open.back() != tag.substr(1)) return "an end without start: " + std::string{tag};
+      open.pop_back();
+    } else {
+      if (ended) return "a second root: " + std::string{tag};
+      if (!tag.ends_with('/')) open.push_back(tag.substr(0, tag.find(' ')));
+    }
+    ended = open.empty();
+  }
+  if (!open.empty()) return "not closed: " + std::string{open.back()};
+  return ended ? "" : "no element";
+}
+
+/// The numbers that a pattern with one or more groups finds in the text, a row for each match.
+std::vector<std::vector<double>> numbers(const std::string& text, const std::string& pattern) {
+  const std::regex expression(pattern);
+  std::vector<std::vector<double>> rows;
+  for (std::sregex_iterator it(text.begin(), text.end(), expression), last; it != last; ++it) {
+    auto& row = rows.emplace_back();
+    for (std::size_t group = 1; group < it->size(); ++group) row.push_back(std::stod((*it)[group].str()));
+  }
+  return rows;
+}
+
+/// The points of the path with exactly these style classes, one list for each stretch without a gap.
+std::vector<std::vector<figures::Point>> stretches(const std::string& svg, const std::string& style_classes) {
+  const std::string start = "<path class=\"" + style_classes + "\" d=\"";
+  const std::size_t from = svg.find(start);
+  std::vector<std::vector<figures::Point>> result;
+  if (from == std::string::npos) return result;
+  const std::string data =
+      svg.substr(from + start.size(), svg.find('"', from + start.size()) - from - start.size());
+  const std::regex point("([ML])([-0-9.]+) ([-0-9.]+)");
+  for (std::sregex_iterator it(data.begin(), data.end(), point), last; it != last; ++it) {
+    if ((*it)[1] == "M") result.emplace_back();
+    result.back().push_back({std::stod((*it)[2]), std::stod((*it)[3])});
+  }
+  return result;
+}
+
+std::vector<double> noise(std::size_t count, std::uint32_t salt = 0) {
+  std::mt19937 random(test::seed() + salt);
+  std::normal_distribution<double> normal;
+  std::vector<double> values(count);
+  std::generate(values.begin(), values.end(), [&] { return normal(random); });
+  return values;
+}
+
+/// As many layers as asked for in a CIFAR ResNet's manner: "layerS.B.convC.weight" with 16, 32 and 64
+/// filters.
+std::vector<LayerSpan> resnet_layers(std::size_t blocks) {
+  std::vector<LayerSpan> layers{{"conv1.weight", 0, 16}};
+  for (std::size_t stage = 1; stage <= 3; ++stage) {
+    for (std::size_t block = 0; block < blocks; ++block) {
+      for (const std::string_view convolution : {"conv1", "conv2"}) {
+        const LayerSpan& last = layers.back();
+        layers.push_back({"layer" + std::to_string(stage) + '.' + std::to_string(block) + '.' +
+                              std::string{convolution} + ".weight",
+                          last.first + last.count, std::size_t{8} << stage});
+      }
+    }
+  }
+  return layers;
+}
+
+std::size_t units_of(const std::vector<LayerSpan>& layers) {
+  return layers.back().first + layers.back().count;
+}
+
+const std::vector<LayerSpan> three_layers{{"a.weight", 0, 2}, {"b.weight", 2, 1}, {"c.weight", 3, 5}};
+const std::vector<double> eight_values{1, 4, -1, 0.5, 3, 2, -2, 2};
+
+figures::ExplainedSample sample() {
+  return {.name = "dog/0121.jpg",
+          .png = "not looked into",
+          .confidences = {{"deer", 0.75, false, true}, {"dog", 0.25, true, false}},
+          .units = {{"layer1.0.conv1.weight", 7, 6.25, 0.5}, {"conv1.weight", 3, 1.5, 0.25}},
+          .figures = {}};
+}
+
+}  // namespace
+
+TEST_CASE("the check for well-formed figures sees what is wrong", "[figures]") {
+  CHECK(flaw("<svg><g a=\"1\" b=\"2\">x &amp; y</g><p/></svg>\n").empty());
+  for (const std::string_view wrong :
+       {"", "text", "<svg>", "<svg></g>", "<svg/><svg/>", "<svg>a & b</svg>", "<svg a=1/>", "<svg a=\"<\"/>",
+        "<svg a=\"1\" a=\"2\"/>", "<svg>\x01</svg>", "<svg>a < b</svg>", "<svg>&nbsp;</svg>", "<svg/>x",
+        "<svg>a > b</svg>", "<svg a=\"1\"b=\"2\"/>", "<svg =\"1\"/>", "</svg>", "<>"}) {
+    CAPTURE(wrong);
+    CHECK_FALSE(flaw(wrong).empty());
+  }
+}
+
+TEST_CASE("numbers in figures have no trailing zeros, no exponent and no negative zero", "[figures]") {
+  CHECK(figures::fixed(1.0, 2) == "1");
+  CHECK(figures::fixed(-0.001, 2) == "0");
+  CHECK(figures::fixed(120.0, 0) == "120");
+  CHECK(figures::fixed(1e22, 1) == "10000000000000000000000");
+  CHECK(figures::fixed(-2.504, 2) == "-2.5");
+  CHECK(figures::readable(3) == "3.00");
+  CHECK(figures::readable(-12.345) == "−12.35");
+  CHECK(figures::readable(0.00001234) == "1.23 × 10⁻⁵");
+  CHECK(figures::readable(0) == "0.00");
+  CHECK(figures::percent(0.12345) == "12.3 %");
+  CHECK(figures::percent(0.99999) == "> 99.9 %");
+  CHECK(figures::percent(1) == "100 %");
+  CHECK(figures::percent(1e-9) == "< 0.1 %");
+}
+
+TEST_CASE("text from file names is safe in markup whatever its bytes", "[figures]") {
+  CHECK(figures::escaped("a<b>&\"c'") == "a&lt;b&gt;&amp;&quot;c&#39;");
+  CHECK(figures::escaped("gr\xc3\xbc\xc3\x9f \xf0\x9f\xa6\x88") == "gr\xc3\xbc\xc3\x9f \xf0\x9f\xa6\x88");
+  const std::string_view replacement = "\xef\xbf\xbd";
+  for (const std::string_view broken : {"\xff", "\xc3", "\x01", "\x7f", "\x80", "\xc0"}) {
+    CHECK(figures::escaped(broken) == replacement);
+  }
+  CHECK(figures::escaped("\xe0\x80\x80").find('\xe0') == std::string::npos);
+  CHECK(figures::escaped("\xed\xa0\x80").find('\xed') == std::string::npos);
+  CHECK(figures::escaped("\xef\xbf\xbf").find("\xef\xbf\xbf") == std::string::npos);
+  CHECK(figures::escaped("\xf4\x90\x80\x80").find('\xf4') == std::string::npos);
+  std::string all;
+  for (int byte = 0; byte < 256; ++byte) all += static_cast<char>(byte);
+  const std::vector<LayerSpan> layers{{all, 0, 1}};
+  const std::vector<double> value{1};
+  const std::vector<Series> series{{all, value}};
+  CHECK(flaw(figures::profile_svg(layers, series, {.title = all, .value_name = all})) == "");
+}
+
+TEST_CASE("base64 follows the test vectors of RFC 4648", "[figures]") {
+  CHECK(figures::base64("").empty());
+  CHECK(figures::base64("f") == "Zg==");
+  CHECK(figures::base64("fo") == "Zm8=");
+  CHECK(figures::base64("foo") == "Zm9v");
+  CHECK(figures::base64("foob") == "Zm9vYg==");
+  CHECK(figures::base64("fooba") == "Zm9vYmE=");
+  CHECK(figures::base64("foobar") == "Zm9vYmFy");
+  CHECK(figures::base64("\xff\xfe\xfd") == "//79");
+}
+
+TEST_CASE("thinning a curve keeps its ends and extremes within the budget", "[figures]") {
+  for (const std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{4}, std::size_t{5},
+                                  std::size_t{37}, std::size_t{38}, std::size_t{1000}, std::size_t{26560}}) {
+    for (const std::size_t budget : {std::size_t{0}, std::size_t{4}, std::size_t{37}, std::size_t{2000}}) {
+      CAPTURE(count, budget);
+      const std::vector<double> values = noise(count, static_cast<std::uint32_t>(count));
+      const std::vector<std::size_t> kept = figures::decimated(values, budget);
+      CHECK(kept.size() <= std::max(budget, std::size_t{4}));
+      CHECK(std::adjacent_find(kept.begin(), kept.end(), std::greater_equal<>{}) == kept.end());
+      if (count <= budget) CHECK(kept.size() == count);
+      if (count == 0) continue;
+      const auto [low, high] = std::minmax_element(values.begin(), values.end());
+      for (const auto position : {values.begin(), low, high, values.end() - 1}) {
+        CHECK(std::find(kept.begin(), kept.end(), static_cast<std::size_t>(position - values.begin())) !=
+              kept.end());
+      }
+    }
+  }
+}
+
+TEST_CASE("a profile figure gives layers width by their filters, or all the same", "[figures]") {
+  const std::vector<Series> series{{"one", eight_values}};
+  const std::string layer = R"re(<rect class="(?:even|odd)" x="([0-9.]+)" y="[0-9.]+" width="([0-9.]+)")re";
+
+  const std::string by_filters = figures::profile_svg(three_layers, series, {.title = "t"});
+  const auto wide = numbers(by_filters, layer);
+  REQUIRE(wide.size() == 3);
+  const double filter = wide[1][1];
+  CHECK(wide[0][1] == Approx(2 * filter).margin(0.02));
+  CHECK(wide[2][1] == Approx(5 * filter).margin(0.05));
+
+  const auto equal = numbers(figures::layer_profile_svg(three_layers, series, {.title = "t"}), layer);
+  REQUIRE(equal.size() == 3);
+  CHECK(equal[0][1] == Approx(equal[1][1]).margin(0.02));
+  CHECK(equal[1][1] == Approx(equal[2][1]).margin(0.02));
+
+  for (const auto& layers : {wide, equal}) {
+    for (std::size_t i = 1; i < 3; ++i)
+      CHECK(layers[i][0] == Approx(layers[i - 1][0] + layers[i - 1][1]).margin(0.02));
+    CHECK(layers[2][0] + layers[2][1] == Approx(960 - 16).margin(0.02));
+  }
+
+  const auto curve = stretches(by_filters, "curve line-0");
+  REQUIRE(curve.size() == 3);
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(curve[i].front().x >= wide[i][0] - 0.1);
+    CHECK(curve[i].back().x <= wide[i][0] + wide[i][1] + 0.1);
+  }
+  CHECK(curve[1].front().x == Approx(wide[1][0]).margin(0.1));
+  CHECK(curve[1].back().x == Approx(wide[1][0] + wide[1][1]).margin(0.1));
+}
+
+TEST_CASE("a profile figure draws each layer's filters from the largest value down", "[figures]") {
+  const std::vector<Series> series{{"one", eight_values}};
+  const std::string svg = figures::profile_svg(three_layers, series, {.title = "t"});
+  const auto curve = stretches(svg, "curve line-0");
+  REQUIRE(curve.size() == 3);
+  const std::vector<std::vector<double>> sorted{{4, 1}, {-1, -1}, {3, 2, 2, 0.5, -2}};
+  const double top = curve[0][0].y;
+  const double unit = (curve[2].back().y - top) / 6;
+  for (std::size_t i = 0; i < 3; ++i) {
+    REQUIRE(curve[i].size() == sorted[i].size());
+    for (std::size_t j = 0; j < sorted[i].size(); ++j) {
+      CHECK(curve[i][j].y == Approx(top + (4 - sorted[i][j]) * unit).margin(0.11));
+    }
+  }
+}
+
+TEST_CASE("series keep their order in the legend, in front of one another and in their styles", "[figures]") {
+  const std::vector<double> other(8, 0.25);
+  const std::vector<Series> series{{"first & foremost", eight_values}, {"second", other}};
+  for (const std::string& svg : {figures::profile_svg(three_layers, series, {.title = "t"}),
+                                 figures::layer_profile_svg(three_layers, series, {.title = "t"})}) {
+    CHECK(flaw(svg) == "");
+    const std::size_t first = svg.find(">first &amp; foremost</text>");
+    const std::size_t second = svg.find(">second</text>");
+    CHECK(first < second);
+    CHECK(second != std::string::npos);
+    CHECK(svg.rfind("line-0\"") < svg.rfind("line-1\""));
+    CHECK(svg.rfind("line-1\"") != std::string::npos);
+    CHECK(svg.find("first & foremost") == std::string::npos);
+  }
+}
+
+TEST_CASE("the heavy line of the equal-width figure joins the layers' means, the band goes around it",
+          "[figures]") {
+  const std::vector<double> lower{2, -1.5, 0};
+  const std::vector<double> upper{3, -0.5, 2};
+  const std::vector<Series> series{{"one", eight_values, lower, upper}};
+  const std::string svg = figures::layer_profile_svg(three_layers, series, {.title = "t"});
+  const auto fine = stretches(svg, "fine line-0");
+  const auto mean = stretches(svg, "mean line-0");
+  const auto band = stretches(svg, "area fill-0");
+  REQUIRE(mean.size() == 1);
+  REQUIRE(mean[0].size() == 3);
+  REQUIRE(band.size() == 1);
+  REQUIRE(band[0].size() == 6);
+  const double unit = (fine[0][1].y - fine[0][0].y) / 3;
+  const auto y = [&](double value) { return Approx(fine[0][0].y + (4 - value) * unit).margin(0.2); };
+  CHECK(mean[0][0].y == y(2.5));
+  CHECK(mean[0][1].y == y(-1));
+  CHECK(mean[0][2].y == y(1.1));
+  for (std::size_t i = 0; i < 3; ++i) {
+    CHECK(band[0][i].y == y(upper[i]));
+    CHECK(band[0][5 - i].y == y(lower[i]));
+    CHECK(band[0][i].x == Approx(mean[0][i].x).margin(0.01));
+  }
+}
+
+TEST_CASE("a figure of 26,560 filters stays small and still shows the largest", "[figures]") {
+  std::vector<LayerSpan> layers;
+  for (std::size_t i = 0; i < 52; ++i) layers.push_back({"layer" + std::to_string(i), 510 * i, 510});
+  layers.push_back({"fc", 510 * 52, 26560 - 510 * 52});
+  std::vector<double> values = noise(units_of(layers));
+  REQUIRE(values.size() == 26560);
+  values[12345] = 9;
+  const std::vector<Series> series{{"one", values}};
+  for (const bool equal : {false, true}) {
+    const ProfileOptions options{.title = "t", .marked = {12345}};
+    const std::string svg = equal ? figures::layer_profile_svg(layers, series, options)
+                                  : figures::profile_svg(layers, series, options);
+    CHECK(svg.size() < 100'000);
+    std::size_t points = 0;
+    double highest = infinity;
+    for (const auto& stretch : stretches(svg, "curve line-0")) {
+      points += stretch.size();
+      for (const figures::Point& point : stretch) highest = std::min(highest, point.y);
+    }
+    CHECK(points <= 2000);
+    CHECK(points > 1500);
+    const auto dots = numbers(
+        svg, R"re(<circle class="dot fill-0" cx="([0-9.]+)" cy="([0-9.]+)" r="4.5"><title>1. layer24:105)re");
+    REQUIRE(dots.size() == 1);
+    CHECK(dots[0][1] == Approx(highest).margin(0.06));
+  }
+}
+
+TEST_CASE("units left out of a profile figure do not change it", "[figures]") {
+  std::vector<double> values = eight_values;
+  const std::vector<Series> series{{"one", values}};
+  const ProfileOptions options{
+      .title = "t", .left_out = {2, 4, 6}, .left_out_name = "dead filters are left out"};
+  const std::string before = figures::profile_svg(three_layers, series, options);
+  const std::string before_equal = figures::layer_profile_svg(three_layers, series, options);
+  values[2] = 1000;
+  values[4] = -1000;
+  CHECK(figures::profile_svg(three_layers, series, options) == before);
+  CHECK(figures::layer_profile_svg(three_layers, series, options) == before_equal);
+  CHECK(before.find("3 dead filters are left out.") != std::string::npos);
+  CHECK(stretches(before, "curve line-0").size() == 2);
+  const ProfileOptions nothing_left{.title = "t", .left_out = {0, 1, 2, 3, 4, 5, 6, 7}};
+  CHECK(flaw(figures::layer_profile_svg(three_layers, series, nothing_left)) == "");
+}
+
+TEST_CASE("names of 19, 55 and 111 layers do not collide on wide and narrow figures", "[figures]") {
+  for (const std::size_t blocks : {std::size_t{3}, std::size_t{9}, std::size_t{18}}) {
+    const std::vector<LayerSpan> layers = resnet_layers(blocks);
+    const std::vector<double> values = noise(units_of(layers));
+    const std::vector<Series> series{{"one", values}};
+    for (const double width : {400.0, 960.0}) {
+      for (const bool equal : {false, true}) {
+        CAPTURE(blocks, width, equal);
+        const ProfileOptions options{.title = "t", .width = width};
+        const std::string svg = equal ? figures::layer_profile_svg(layers, series, options)
+                                      : figures::profile_svg(layers, series, options);
+        CHECK(flaw(svg) == "");
+        auto places = numbers(svg, R"re(<text class="label" transform="translate\(([0-9.]+) )re");
+        CHECK(places.size() >= 10);
+        std::sort(places.begin(), places.end());
+        for (std::size_t i = 1; i < places.size(); ++i)
+          CHECK(places[i][0] - places[i - 1][0] >= figures::Svg::label_size);
+        for (const std::string_view stage : {">layer1</text>", ">layer2</text>", ">layer3</text>"}) {
+          CHECK(svg.find(stage) != std::string::npos);
+        }
+        CHECK(svg.find(">0.conv1</text>") != std::string::npos);
+        CHECK(svg.find("weight</text>") == std::string::npos);
+      }
+    }
+  }
+}
+
+TEST_CASE("a logarithmic profile figure has decades and puts zeros on the lowest", "[figures]") {
+  const std::vector<double> values{100, 10, 0, 1, 0.1, 1, 1, 0.1};
+  const std::vector<Series> series{{"one", values}};
+  const std::string svg = figures::profile_svg(three_layers, series, {.title = "t", .log = true});
+  const auto curve = stretches(svg, "curve line-0");
+  REQUIRE(curve.size() == 3);
+  const double decade = curve[0][1].y - curve[0][0].y;
+  CHECK(decade > 20);
+  CHECK(curve[2][0].y == Approx(curve[0][1].y + decade).margin(0.11));
+  CHECK(curve[2].back().y == Approx(curve[0][1].y + 2 * decade).margin(0.11));
+  CHECK(curve[1][0].y == Approx(curve[2].back().y).margin(0.11));
+  for (const std::string_view label : {">10⁻¹</text>", ">10⁰</text>", ">10¹</text>", ">10²</text>"}) {
+    CHECK(svg.find(label) != std::string::npos);
+  }
+  const std::vector<double> zeros(8, 0.0);
+  const std::vector<Series> nothing{{"one", zeros}};
+  CHECK(error_of([&] { figures::profile_svg(three_layers, nothing, {.title = "t", .log = true}); }).code() ==
+        ErrorCode::argument);
+  CHECK(flaw(figures::profile_svg(three_layers, nothing, {.title = "t"})) == "");
+}
+
+TEST_CASE("value axes of any size are labelled with few digits and say the factor", "[figures]") {
+  for (const double size : {1e-300, 3e-9, 0.02, 1.0, 7.0, 9000.0, 2.5e7, 1e299}) {
+    CAPTURE(size);
+    const figures::ValueAxis axis = figures::ValueAxis::linear(-size / 3, size, 0, 300);
+    CHECK(axis.ticks().size() >= 4);
+    CHECK(axis.ticks().size() <= 12);
+    for (const figures::Tick& tick : axis.ticks()) {
+      CHECK(figures::text_width(tick.label, 1) <= figures::text_width("−0.005", 1));
+      CHECK(axis.y(tick.value) >= -1e-9);
+      CHECK(axis.y(tick.value) <= 300 + 1e-9);
+    }
+    CHECK(axis.factor().empty() == (size >= 0.02 && size < 10000));
+  }
+  CHECK(figures::ValueAxis::linear(0, 3e-9, 0, 300).factor() == " (× 10⁻⁹)");
+  CHECK(error_of([] { figures::ValueAxis::linear(-1.5e308, 1.5e308, 0, 300); }).code() == ErrorCode::numeric);
+}
+
+TEST_CASE("the smallest and largest doubles are drawn at finite places", "[figures]") {
+  for (const double size : {5e-324, 1e-310, 1e299}) {
+    CAPTURE(size);
+    const std::vector<double> values{size, 0, size, -size, 0, size, size, size};
+    const std::vector<Series> series{{"one", values}};
+    const std::vector<figures::BlamedUnit> units{{"a", 0, size, size}, {"b", 0, -size, size}};
+    for (const std::string& svg : {figures::profile_svg(three_layers, series, {.title = "t"}),
+                                   figures::profile_svg(three_layers, series, {.title = "t", .log = true}),
+                                   figures::layer_profile_svg(three_layers, series, {.title = "t"}),
+                                   figures::top_units_svg(units, {.title = "t"})}) {
+      CHECK_FALSE(std::regex_search(svg, std::regex("[ \"ML-](inf|nan)")));
+      CHECK(flaw(svg) == "");
+    }
+  }
+}
+
+TEST_CASE("figures have the same bytes for the same input", "[figures]") {
+  const std::vector<LayerSpan> layers = resnet_layers(3);
+  const std::vector<double> values = noise(units_of(layers));
+  const std::vector<Series> series{{"one", values}};
+  const ProfileOptions options{.title = "t", .marked = {3, 1, 2}};
+  CHECK(figures::profile_svg(layers, series, options) == figures::profile_svg(layers, series, options));
+  figures::ExplainPage page{.title = "t", .lead = "l", .samples = {sample()}};
+  CHECK(figures::explain_html(page) == figures::explain_html(page));
+}
+
+TEST_CASE("profile figures refuse values that are no numbers and name the filter", "[figures]") {
+  for (const double bad : {not_a_number, infinity, -infinity}) {
+    std::vector<double> values = eight_values;
+    values[4] = bad;
+    const std::vector<Series> series{{"fine", eight_values}, {"broken", values}};
+    const Error error = error_of([&] { figures::profile_svg(three_layers, series, {.title = "t"}); });
+    CHECK(error.code() == ErrorCode::numeric);
+    CHECK(error.place() == "series broken, c.weight:1");
+    CHECK(error.came() == (std::isnan(bad) ? "NaN" : "infinity"));
+
+    const std::vector<double> ends{1, bad, 1};
+    const std::vector<double> good{1, 1, 1};
+    const std::vector<Series> band{{"one", eight_values, good, ends}};
+    const Error in_band = error_of([&] { figures::layer_profile_svg(three_layers, band, {.title = "t"}); });
+    CHECK(in_band.code() == ErrorCode::numeric);
+    CHECK(in_band.place() == "upper end of the band of one, b.weight");
+  }
+}
+
+TEST_CASE("profile figures refuse what does not fit together", "[figures]") {
+  const std::vector<Series> series{{"one", eight_values}};
+  const std::vector<LayerSpan> none;
+  const std::vector<LayerSpan> empty_layer{{"a.weight", 0, 0}};
+  const std::vector<LayerSpan> more{{"a.weight", 0, 9}};
+  const std::vector<Series> half_band{{"one", eight_values, eight_values, {}}};
+  const auto code = [](const std::vector<LayerSpan>& layers, const std::vector<Series>& all,
+                       const ProfileOptions& options) {
+    return error_of([&] { figures::profile_svg(layers, all, options); }).code();
+  };
+  CHECK(code(none, series, {.title = "t"}) == ErrorCode::argument);
+  CHECK(code(three_layers, {}, {.title = "t"}) == ErrorCode::argument);
+  CHECK(code(empty_layer, series, {.title = "t"}) == ErrorCode::argument);
+  CHECK(code(more, series, {.title = "t"}) == ErrorCode::shape);
+  CHECK(code(three_layers, half_band, {.title = "t"}) == ErrorCode::shape);
+  CHECK(code(three_layers, series, {.title = "t", .marked = {8}}) == ErrorCode::argument);
+  CHECK(code(three_layers, series, {.title = "t", .left_out = {8}}) == ErrorCode::argument);
+}
+
+TEST_CASE("bars are as long as their z, in the given order, negative ones to the left", "[figures]") {
+  const std::vector<figures::BlamedUnit> units{
+      {"a<b.weight", 3, 4, 0.1}, {"c.weight", 0, 2, 0.2}, {"d.weight", 12, -1, 0.3}};
+  for (const double width : {320.0, 640.0}) {
+    const std::string svg = figures::top_units_svg(units, {.title = "t", .width = width});
+    CHECK(flaw(svg) == "");
+    CHECK(svg.find(">a&lt;b:3</text>") < svg.find(">c:0</text>"));
+    CHECK(svg.find(">c:0</text>") < svg.find(">d:12</text>"));
+    CHECK(svg.find(">−1.00</text>") != std::string::npos);
+    const auto bars =
+        numbers(svg, R"re(<rect class="fill-0" x="([0-9.]+)" y="([0-9.]+)" width="([0-9.]+)")re");
+    REQUIRE(bars.size() == 3);
+    CHECK(bars[0][2] == Approx(4 * bars[2][2]).margin(0.03));
+    CHECK(bars[1][2] == Approx(2 * bars[2][2]).margin(0.03));
+    CHECK(bars[0][0] == bars[1][0]);
+    CHECK(bars[2][0] + bars[2][2] == Approx(bars[0][0]).margin(0.02));
+    CHECK(bars[0][1] < bars[1][1]);
+    CHECK(bars[1][1] < bars[2][1]);
+  }
+  const Error error = error_of([&] {
+    const std::vector<figures::BlamedUnit> broken{{"c.weight", 5, not_a_number, 0}};
+    figures::top_units_svg(broken, {.title = "t"});
+  });
+  CHECK(error.code() == ErrorCode::numeric);
+  CHECK(error.place() == "z of c:5");
+  CHECK(error_of([] {
+          const std::vector<figures::BlamedUnit> broken{{"c.weight", 5, 0, infinity}};
+          figures::top_units_svg(broken, {.title = "t"});
+        }).place() == "saliency of c:5");
+  CHECK(error_of([] { figures::top_units_svg({}, {.title = "t"}); }).code() == ErrorCode::argument);
+}
+
+TEST_CASE("an explanation page is one well-formed document that asks the network for nothing", "[figures]") {
+  const std::vector<Series> series{{"one", eight_values}};
+  const std::string figure = figures::profile_svg(three_layers, series, {.title = "t"});
+  figures::ExplainedSample first = sample();
+  first.name = "a<&>\".png";
+  first.figures = {{figure, figure, "wide & narrow"}, {figure}};
+  figures::ExplainedSample second = sample();
+  second.confidences = {{"dog", 1, true, true}};
+  const figures::ExplainPage page{.title = "Who <is> it?",
+                                  .lead = "Some words.",
+                                  .facts = {{"Model", "m & n"}},
+                                  .samples = {first, second},
+                                  .figures = {{figure}}};
+  const std::string html = figures::explain_html(page);
+  CHECK(flaw(html) == "");
+  CHECK(html.starts_with("<!DOCTYPE html>\n"));
+  for (const std::string_view part :
+       {"Who &lt;is&gt; it?", "m &amp; n", "a&lt;&amp;&gt;&quot;.png", "75 %", "25 %", "layer1.0.conv1",
+        "6.25", "data:image/png;base64,bm90IGxvb2tlZCBpbnRv", "deer instead of dog", "dog (correct)",
+        "wide &amp; narrow"}) {
+    CAPTURE(part);
+    CHECK(html.find(part) != std::string::npos);
+  }
+  const std::regex address("(?:src|href)=\"([^\"]*)\"|url\\(|@import");
+  for (std::sregex_iterator it(html.begin(), html.end(), address), last; it != last; ++it) {
+    const std::string target = (*it)[1].str();
+    CAPTURE(it->str());
+    const bool within =
+        target.starts_with("data:image/png;base64,") ||
+        (target.starts_with("#") && html.find("id=\"" + target.substr(1) + '"') != std::string::npos);
+    CHECK(within);
+  }
+  CHECK(html.find("<script") == std::string::npos);
+  CHECK(html.find("prefers-color-scheme: dark") != std::string::npos);
+  CHECK(html.find("name=\"viewport\"") != std::string::npos);
+}
+
+TEST_CASE(
+    "an explanation page refuses samples without one true and one predicted class, and values that are no "
+    "numbers",
+    "[figures]") {
+  const auto error = [](const figures::ExplainedSample& one) {
+    return error_of([&] { figures::explain_html({.title = "t", .lead = "l", .samples = {one}}); });
+  };
+  figures::ExplainedSample none = sample();
+  none.confidences[1].is_true = false;
+  CHECK(error(none).code() == ErrorCode::argument);
+  CHECK(error(none).place() == "dog/0121.jpg");
+  figures::ExplainedSample two = sample();
+  two.confidences[1].is_predicted = true;
+  CHECK(error(two).code() == ErrorCode::argument);
+  figures::ExplainedSample confidence = sample();
+  confidence.confidences[0].confidence = not_a_number;
+  CHECK(error(confidence).place() == "dog/0121.jpg, confidence of deer");
+  figures::ExplainedSample z = sample();
+  z.units[1].z = infinity;
+  CHECK(error(z).place() == "dog/0121.jpg, z of conv1:3");
+  figures::ExplainedSample saliency = sample();
+  saliency.units[0].saliency = not_a_number;
+  CHECK(error(saliency).code() == ErrorCode::numeric);
+}
+
+TEST_CASE("enlarging repeats every pixel and nothing else", "[figures]") {
+  for (const int channels : {1, 3}) {
+    data::Image image = data::make_image(3, 2, channels, "test");
+    for (std::size_t i = 0; i < image.pixels.size(); ++i)
+      image.pixels[i] = static_cast<std::uint8_t>(10 * i + 1);
+    for (const int factor : {1, 2, 5}) {
+      const data::Image large = figures::enlarge(image, factor);
+      REQUIRE(large.width == 3 * factor);
+      REQUIRE(large.height == 2 * factor);
+      REQUIRE(large.channels == channels);
+      for (int y = 0; y < large.height; ++y) {
+        for (int x = 0; x < large.width; ++x) {
+          for (int c = 0; c < channels; ++c) {
+            REQUIRE(large.row(y)[x * channels + c] == image.row(y / factor)[x / factor * channels + c]);
+          }
+        }
+      }
+    }
+    CHECK(error_of([&] { figures::enlarge(image, 0); }).code() == ErrorCode::argument);
+    CHECK(error_of([&] { figures::enlarge(image, 100000); }).code() == ErrorCode::format);
+  }
+}
