@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cctype>
+#include <cstddef>
+#include <filesystem>
+#include <ostream>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "cli/options.hpp"
+#include "cli/outputs.hpp"
+#include "cli/text.hpp"
+#include "culprit/core/baseline.hpp"
+#include "culprit/core/profile.hpp"
+#include "culprit/io/baseline_file.hpp"
+#include "culprit/io/csv.hpp"
+#include "culprit/io/json.hpp"
+#include "data/classes.hpp"
+#include "data/image.hpp"
+#include "figures/enlarge.hpp"
+#include "figures/explain_page.hpp"
+#include "figures/profile_figure.hpp"
+
+namespace culprit::cli {
+
+/// How many units are called to blame.
+inline constexpr Index blamed = 10;
+
+/// One explained sample.
+struct Explanation {
+  std::string path;
+  Index label = 0;
+  Index prediction = 0;
+  double loss = 0;
+  std::vector<double> confidences;  ///< [classes], shares of 1
+  data::Image picture;              ///< as the model saw it, before normalisation
+  Profile raw;                      ///< Eq. 1
+  Profile standardized;             ///< Eq. 2
+};
+
+/// What the explanations of a run have in common.
+struct ExplanationContext {
+  const Options& options;
+  const Baseline& baseline;
+  const data::Classes& names;
+  std::string preprocessing;
+};
+
+namespace detail {
+
+inline double confidence(const Explanation& sample, Index label) {
+  return sample.confidences[static_cast<std::size_t>(label)];
+}
+
+/// Classes from the likeliest on.
+inline std::vector<Index> by_confidence(const Explanation& sample) {
+  return largest(sample.confidences, static_cast<Index>(sample.confidences.size()));
+}
+
+inline const Layer& layer_of(const Units& units, Index unit) {
+  return units.layers()[static_cast<std::size_t>(units.unit(unit).layer)];
+}
+
+inline std::vector<std::size_t> indices(const std::vector<Index>& units) {
+  return {units.begin(), units.end()};
+}
+
+/// A picture large enough to look at.
+inline data::Image shown(const data::Image& picture) {
+  constexpr int good_side = 256;
+  const int factor = std::max(1, good_side / std::max(picture.width, picture.height));
+  return figures::enlarge(picture, factor);
+}
+
+}  // namespace detail
+
+/// The table of one sample for a terminal.
+inline void print(std::ostream& out, const Explanation& sample, const ExplanationContext& context) {
+  const auto class_line = [&](std::string_view role, Index label) {
+    out << "  " << padded(std::string(role), 12)
+        << padded(context.names.name(label) + " (" + std::to_string(label) + ')', 28)
+        << padded(figures::percent(detail::confidence(sample, label)), 8) << '\n';
+  };
+  out << sample.path << '\n';
+  class_line("true", sample.label);
+  class_line("predicted", sample.prediction);
+  out << "  " << padded("loss", 12) << formatted("%.4g", sample.loss) << "\n\n";
+
+  std::size_t width = 5;
+  const std::vector<RankedUnit> top = sample.standardized.top(blamed);
+  for (const RankedUnit& unit : top) width = std::max(width, unit.layer.size());
+  out << "  rank  " << padded("layer", width) << "  channel  " << padded("       z", 10)
+      << padded("      raw", 12) << "batch norm\n";
+  for (std::size_t i = 0; i < top.size(); ++i) {
+    const RankedUnit& unit = top[i];
+    const std::string& batch_norm = detail::layer_of(context.baseline.units(), unit.unit).batch_norm;
+    out << formatted("  %4zu  ", i + 1) << padded(unit.layer, width)
+        << formatted("  %7lld  ", static_cast<long long>(unit.channel)) << formatted("%8.2f  ", unit.value)
+        << formatted("%9.2e   ", sample.raw[unit.unit]) << (batch_norm.empty() ? "-" : batch_norm) << '\n';
+  }
+}
+
+namespace detail {
+
+inline void write_csv(const std::filesystem::path& file, const Explanation& sample,
+                      const Baseline& baseline) {
+  io::write_atomically(file, [&](std::ostream& out) {
+    io::CsvWriter table(out, {"unit", "layer", "channel", "raw", "mean", "std", "z"});
+    for (Index k = 0; k < baseline.units().size(); ++k) {
+      const UnitStatistics usual = baseline.statistics(k);
+      table.row(k, layer_of(baseline.units(), k).name, baseline.units().unit(k).channel, sample.raw[k],
+                usual.mean, usual.stddev, sample.standardized[k]);
+    }
+  });
+}
+
+inline io::Json numbers(const Profile& profile) {
+  return io::Json::array({profile.values().begin(), profile.values().end()});
+}
+
+inline io::Json to_json(const Explanation& sample, const ExplanationContext& context) {
+  const Units& units = context.baseline.units();
+  io::Json::Array classes;
+  for (const Index label : by_confidence(sample)) {
+    classes.push_back(io::Json::object(
+        {{"class", label}, {"name", context.names.name(label)}, {"confidence", confidence(sample, label)}}));
+  }
+  io::Json::Array top;
+  for (const RankedUnit& unit : sample.standardized.top(blamed)) {
+    const UnitStatistics usual = context.baseline.statistics(unit.unit);
+    io::Json entry = io::Json::object({{"rank", top.size() + 1},
+                                       {"unit", unit.unit},
+                                       {"layer", unit.layer},
+                                       {"channel", unit.channel},
+                                       {"raw", sample.raw[unit.unit]},
+                                       {"mean", usual.mean},
+                                       {"std", usual.stddev},
+                                       {"z", unit.value}});
+    const std::string& batch_norm = layer_of(units, unit.unit).batch_norm;
+    entry.set("batch_norm", batch_norm.empty() ? io::Json() : io::Json(batch_norm));
+    top.push_back(std::move(entry));
+  }
+  const std::vector<Index> dead = context.baseline.dead();
+  const Options& options = context.options;
+  return io::Json::object(
+      {{"path", sample.path},
+       {"label", sample.label},
+       {"prediction", sample.prediction},
+       {"loss", sample.loss},
+       {"classes", io::Json::array(std::move(classes))},
+       {"top", io::Json::array(std::move(top))},
+       {"model", options.model},
+       {"data", options.image.empty() ? options.data : options.image},
+       {"baseline", io::Json::object({{"file", options.baseline}, {"samples", context.baseline.count()}})},
+       {"preprocessing", context.preprocessing},
+       {"aggregation", options.aggregate},
+       {"standardization", options.standardize},
+       {"target", options.target},
+       {"dtype", options.dtype},
+       {"layers", io::units_to_json(units)},
+       {"dead_units", io::Json::array({dead.begin(), dead.end()})},
+       {"raw", numbers(sample.raw)},
+       {"z", numbers(sample.standardized)}});
+}
+
+inline std::string confusion(const Explanation& sample, const ExplanationContext& context) {
+  const std::string truth = context.names.name(sample.label);
+  return sample.label == sample.prediction ? truth + " (correct)"
+                                           : context.names.name(sample.prediction) + " instead of " + truth;
+}
+
+/// The two figures of a sample, for a page of that width.
+struct Figures {
+  std::string profile;
+  std::string standardized;
+};
+
+inline Figures draw(const Explanation& sample, const ExplanationContext& context, double width) {
+  std::vector<figures::LayerSpan> layers;
+  for (const Layer& layer : context.baseline.units().layers()) {
+    layers.push_back(
+        {layer.name, static_cast<std::size_t>(layer.first), static_cast<std::size_t>(layer.count)});
+  }
+  const auto series = [](const std::string& name, const Profile& profile) {
+    return std::vector<figures::Series>{
+        {name, {profile.values().data(), static_cast<std::size_t>(profile.size())}}};
+  };
+  const std::string what = confusion(sample, context);
+  figures::ProfileOptions options{.title = "Saliency of every filter: " + what};
+  options.value_name = context.options.aggregate == "mean_abs"
+                           ? "saliency: mean absolute gradient of the loss over a filter's weights"
+                           : "saliency: " + context.options.aggregate + " of the loss's gradient";
+  options.width = width;
+  for (const RankedUnit& unit : sample.standardized.top(blamed))
+    options.marked.push_back(static_cast<std::size_t>(unit.unit));
+  options.mark_name = "the " + std::to_string(options.marked.size()) + " with the largest z";
+  Figures figures{figures::profile_svg(layers, series("saliency", sample.raw), options), {}};
+
+  options.title = "Standardized saliency: " + what;
+  options.value_name = context.options.standardize == "z_score"
+                           ? "z: standard deviations above the filter's mean over the baseline"
+                           : "saliency by " + context.options.standardize;
+  options.left_out = indices(context.baseline.dead());
+  options.left_out_name = "dead filters, which no sample of the baseline moves, are left out";
+  figures.standardized = figures::layer_profile_svg(layers, series("z", sample.standardized), options);
+  return figures;
+}
+
+inline figures::ExplainedSample page_sample(const Explanation& sample, const ExplanationContext& context,
+                                            const std::string& png, Figures wide) {
+  figures::ExplainedSample shown{.name = sample.path, .png = png, .confidences = {}, .units = {}};
+  std::vector<Index> order = by_confidence(sample);
+  constexpr std::size_t listed = 5;
+  std::vector<Index> kept(order.begin(),
+                          order.begin() + static_cast<std::ptrdiff_t>(std::min(listed, order.size())));
+  if (std::find(kept.begin(), kept.end(), sample.label) == kept.end()) kept.push_back(sample.label);
+  for (const Index label : kept) {
+    shown.confidences.push_back({context.names.name(label), confidence(sample, label), label == sample.label,
+                                 label == sample.prediction});
+  }
+  for (const RankedUnit& unit : sample.standardized.top(blamed)) {
+    shown.units.push_back(
+        {unit.layer, static_cast<std::size_t>(unit.channel), unit.value, sample.raw[unit.unit]});
+  }
+  Figures narrow = draw(sample, context, 400);
+  shown.figures.push_back({std::move(wide.profile), std::move(narrow.profile)});
+  shown.figures.push_back({std::move(wide.standardized), std::move(narrow.standardized)});
+  return shown;
+}
+
+/// "02_dog_0121" for the second sample, dog/0121.jpg.
+inline std::string folder_name(std::size_t number, std::string path) {
+  constexpr std::size_t longest = 60;
+  if (const std::size_t dot = path.rfind('.');
+      dot != std::string::npos && path.find('/', dot) == std::string::npos)
+    path.resize(dot);
+  if (path.size() > longest) path.erase(0, path.size() - longest);
+  for (char& symbol : path) {
+    if (std::isalnum(static_cast<unsigned char>(symbol)) == 0 && symbol != '-') symbol = '_';
+  }
+  return formatted("%02zu_", number) + path;
+}
+
+}  // namespace detail
+
+/// Writes the files of all samples and the page.
+/// @return the folders of the samples
+/// @throws Error (io) naming what cannot be written
+inline std::vector<std::filesystem::path> write(const std::filesystem::path& folder,
+                                                std::span<const Explanation> samples,
+                                                const ExplanationContext& context) {
+  const Options& options = context.options;
+  figures::ExplainPage page{.title = samples.size() == 1
+                                         ? "Which filters are to blame?"
+                                         : "The most confident mistakes, and the filters to blame",
+                            .lead =
+                                "Parameter-space saliency: the filters whose weights the loss of a sample "
+                                "depends on more than usual.",
+                            .samples = {}};
+  page.facts = {{"Model", options.model},
+                {"Data", options.image.empty() ? options.data : options.image},
+                {"Baseline", std::to_string(context.baseline.count()) + " samples, " + options.baseline},
+                {"Preprocessing", context.preprocessing},
+                {"Target of the loss", options.target == "label"       ? "true class"
+                                       : options.target == "predicted" ? "predicted class"
+                                                                       : "class " + options.target}};
+  std::vector<std::filesystem::path> folders;
+  for (std::size_t i = 0; i < samples.size(); ++i) {
+    const Explanation& sample = samples[i];
+    const std::filesystem::path& own =
+        folders.emplace_back(samples.size() == 1 ? folder : folder / detail::folder_name(i + 1, sample.path));
+    make_folder(own);
+    detail::Figures figures = detail::draw(sample, context, 960);
+    const std::string png = data::encode_png(detail::shown(sample.picture));
+    detail::write_csv(own / "profile.csv", sample, context.baseline);
+    write_text(own / "profile.json", io::dump(detail::to_json(sample, context)) + '\n');
+    write_text(own / "profile.svg", figures.profile);
+    write_text(own / "standardized.svg", figures.standardized);
+    write_text(own / "input.png", png);
+    page.samples.push_back(detail::page_sample(sample, context, png, std::move(figures)));
+  }
+  write_text(folder / "explain.html", figures::explain_html(page));
+  return folders;
+}
+
+}  // namespace culprit::cli

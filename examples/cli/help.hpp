@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <string_view>
+
+namespace culprit::cli::help {
+
+inline constexpr std::string_view about =
+    R"(Which filters are to blame for a model's mistakes? Parameter-space saliency after Levin, Shu, Borgnia,
+Huang, Goldblum and Goldstein: Where do Models go Wrong? (NeurIPS 2022).
+
+First fit a baseline over a hold-out set, then explain samples against it.)";
+
+inline constexpr std::string_view exit_status =
+    R"(Exit status: 0 done, 1 the run failed, 2 wrong usage. An error is one line on stderr; no half-written
+file is left.)";
+
+inline constexpr std::string_view fit =
+    R"(Writes a safetensors file. Tensors: mean and std (F64 [units]), count (I64 [1]). Metadata: units (layers
+with name, shape, first, count, size, uses, batch_norm), dead_units, fingerprint, model, data (spec,
+samples, fingerprint), dtype, seed, accuracy.
+
+Example:
+  culprit fit --model resnet20:resnet20_cifar10.safetensors --data folder:cifar10/test \
+    --preset cifar10 --out baseline.safetensors)";
+
+inline constexpr std::string_view profile =
+    R"(Writes a safetensors file. Tensors: profile ([N, units], F32 or F64 as --dtype says), z (F64 [N, units],
+with --baseline only), logits ([N, classes]), label and prediction (I64 [N]), loss (F64 [N]). Metadata:
+paths (JSON, in the rows' order), units (as in a baseline), fingerprint, model, data, dtype, seed.
+All rows are held in memory until the end: a run that would need more than is free is refused at its start.
+
+Example:
+  culprit profile --model model.pt --data list:images.tsv --preset imagenet \
+    --baseline baseline.safetensors --limit 1000 --out profiles.safetensors)";
+
+inline constexpr std::string_view explain =
+    R"(Prints a table for each sample and writes, into DIR for one sample, else into a sub-folder for each:
+  profile.csv        a row for each unit: unit, layer, channel, raw, mean, std, z (as --standardize says)
+  profile.json       path, label, prediction, loss, classes (class, name, confidence; likeliest first),
+                     top (the ten units to blame: rank, unit, layer, channel, raw, mean, std, z,
+                     batch_norm), model, data, baseline (file, samples), preprocessing, aggregation,
+                     standardization, target, dtype, layers (as a baseline's units), dead_units, and
+                     raw and z of all units
+  profile.svg        the profile, sorted within each layer (the paper's Figure 1)
+  standardized.svg   the standardized profile, all layers of one width (Figure 2)
+  input.png          what the model saw, before normalisation; small pictures enlarged
+and into DIR explain.html, one page with all of it.
+
+Examples:
+  culprit explain --model resnet20:resnet20_cifar10.safetensors --data folder:cifar10/test \
+    --preset cifar10 --baseline baseline.safetensors --wrong 4 --out report
+  culprit explain --model mobilenet_v1_025:mobilenet.safetensors --image shark.jpeg --label 2 \
+    --preset imagenet --classes classes.txt --baseline baseline.safetensors --out report)";
+
+}  // namespace culprit::cli::help

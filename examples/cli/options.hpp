@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace culprit::cli {
+
+enum class Command { fit, profile, explain };
+
+/// What --aggregate, --standardize, --engine and --dtype take; the first is the default.
+inline const std::vector<std::string> aggregations{"mean_abs", "mean", "l2_norm", "max_abs",
+                                                   "parameter_wise"};
+inline const std::vector<std::string> standardizations{"z_score", "mean_ratio", "identity"};
+inline const std::vector<std::string> engines{"batched", "loop"};
+inline const std::vector<std::string> dtypes{"float32", "float64"};
+inline const std::vector<std::string> presets{"cifar10", "imagenet", "fashion"};
+
+/// The options of every command as they were given; an empty text is one that was not.
+struct Options {
+  Command command = Command::fit;
+
+  std::string model;  ///< NAME:WEIGHTS.safetensors or FILE.pt
+  std::string data;   ///< KIND:PLACE
+  std::string image;  ///< one picture instead of `data`, with `label`
+  std::int64_t label = 0;
+  std::string classes;  ///< file of lines `index name...`
+
+  std::string preset;
+  int resize = 0;
+  int crop = 0;
+  std::vector<double> mean;
+  std::vector<double> std;
+
+  std::size_t batch = 64;
+  std::size_t limit = 0;              ///< 0: all
+  std::optional<std::uint64_t> seed;  ///< given: `limit` draws at random instead of taking the first
+  std::string dtype = dtypes.front();
+  std::string engine = engines.front();
+  std::string device = "cpu";
+  std::string target = "label";  ///< label, predicted, or a class index
+  std::string aggregate = aggregations.front();
+  std::string standardize = standardizations.front();
+
+  std::string baseline;
+  std::string out;
+  std::size_t wrong = 4;
+};
+
+/// Runs the chosen command.
+/// @throws Error, or what LibTorch and the standard library throw
+void run(const Options& options);
+
+/// What an exception has to say, on one line without control characters and without LibTorch's stack trace.
+/// To be called while it is handled.
+[[nodiscard]] std::string message_of_current_exception();
+
+}  // namespace culprit::cli

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cerrno>
+#include <filesystem>
+#include <ostream>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <unistd.h>
+
+#include <stdlib.h>
+
+#include "culprit/core/error.hpp"
+#include "culprit/io/atomic_file.hpp"
+
+namespace culprit::cli {
+
+namespace detail {
+
+/// The folder that holds the path; where nothing is left of a relative one, ".".
+inline std::filesystem::path parent(const std::filesystem::path& path) {
+  return path.has_parent_path() ? path.parent_path() : ".";
+}
+
+/// Whether a file can be made in the folder, asked by making one: permissions alone do not tell (read-only
+/// mounts, root).
+inline void check_writable(const std::filesystem::path& folder, const std::filesystem::path& target) {
+  std::string probe = (folder / ".culprit-probe-XXXXXX").string();
+  const int descriptor = ::mkstemp(probe.data());
+  if (descriptor < 0) {
+    throw Error(ErrorCode::io, target.string(), "a folder that can be written to",
+                std::generic_category().message(errno));
+  }
+  ::close(descriptor);
+  ::unlink(probe.c_str());
+}
+
+}  // namespace detail
+
+/// Refuses a path that could not be written to at the end of a long run.
+/// @throws Error (io) naming it
+inline void check_output_file(const std::filesystem::path& file) {
+  std::error_code failure;
+  if (std::filesystem::exists(file, failure) && !std::filesystem::is_regular_file(file, failure)) {
+    throw Error(ErrorCode::io, file.string(), "a file to write", "a folder, device or pipe");
+  }
+  const std::filesystem::path folder = detail::parent(file);
+  if (!std::filesystem::is_directory(folder, failure)) {
+    throw Error(ErrorCode::io, file.string(), "a file in a folder that is there",
+                "no folder " + folder.string());
+  }
+  detail::check_writable(folder, file);
+}
+
+/// The same for a folder, which need not be there yet.
+inline void check_output_folder(const std::filesystem::path& folder) {
+  std::error_code failure;
+  std::filesystem::path there = folder;
+  while (!std::filesystem::exists(there, failure)) there = detail::parent(there);
+  if (!std::filesystem::is_directory(there, failure)) {
+    throw Error(ErrorCode::io, folder.string(), "a folder that can be made", "the file " + there.string());
+  }
+  detail::check_writable(there, folder);
+}
+
+/// @throws Error (io) naming the folder
+inline void make_folder(const std::filesystem::path& folder) {
+  std::error_code failure;
+  std::filesystem::create_directories(folder, failure);
+  if (failure) throw Error(ErrorCode::io, folder.string(), "a folder that can be made", failure.message());
+}
+
+inline void write_text(const std::filesystem::path& file, std::string_view text) {
+  io::write_atomically(file, [text](std::ostream& out) { out << text; });
+}
+
+}  // namespace culprit::cli

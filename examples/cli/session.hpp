@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <torch/types.h>
+
+#include "cli/inputs.hpp"
+#include "cli/method.hpp"
+#include "cli/model.hpp"
+#include "cli/options.hpp"
+#include "culprit/core/baseline.hpp"
+#include "culprit/io/baseline_file.hpp"
+#include "culprit/io/json.hpp"
+#include "culprit/visit/data_flow.hpp"
+#include "data/loader.hpp"
+
+namespace culprit::cli {
+
+/// What every command starts from: method, model and samples, each checked against the others before any long
+/// work.
+class Session {
+ public:
+  /// @throws Error naming what is wrong
+  explicit Session(const Options& options)
+      : options_(options),
+        method_(make_method(options)),
+        model_(load_model(options)),
+        plan_(method_->plan(model_.view)),
+        inputs_(open_inputs(options)),
+        fingerprint_(method_->fingerprint(plan_, inputs_.preprocess.description())) {
+    if (options.seed) torch::manual_seed(*options.seed);
+    const data::Batch first = *loader({inputs_.indices.front()}).begin();
+    classes_ = in_context(first, [&] {
+      const torch::Tensor outputs = plan_.model.forward(on_device(first.inputs));
+      if (outputs.dim() != 2) {
+        throw Error(ErrorCode::shape, "model output", "[batch, classes]", c10::str(outputs.sizes()));
+      }
+      plan_.units = std::make_shared<const Units>(visit::trace(plan_, on_device(first.inputs)));
+      return outputs.size(1);
+    });
+    check_labels();
+  }
+
+  [[nodiscard]] const Method& method() const { return *method_; }
+  [[nodiscard]] const Inputs& inputs() const { return inputs_; }
+  [[nodiscard]] const Units& units() const { return *plan_.units; }
+  [[nodiscard]] std::shared_ptr<const Units> shared_units() const { return plan_.units; }
+  [[nodiscard]] const Fingerprint& fingerprint() const { return fingerprint_; }
+  [[nodiscard]] Index classes() const { return classes_; }
+  [[nodiscard]] std::string path(std::size_t sample) const { return inputs_.set->item(sample).path; }
+
+  /// @throws Error (baseline) naming the difference when the file was not fitted to this model, method and
+  /// preprocessing
+  [[nodiscard]] Baseline baseline() const {
+    const Baseline baseline = io::load_baseline(options_.baseline);
+    try {
+      baseline.check(*plan_.units, fingerprint_);
+    } catch (const Error& error) {
+      throw Error(error.code(), options_.baseline, error.expected(), error.came());
+    }
+    return baseline;
+  }
+
+  /// Batches of these samples.
+  [[nodiscard]] data::Loader loader(std::vector<std::size_t> indices) const {
+    return {*inputs_.set,
+            inputs_.preprocess,
+            {.batch = options_.batch, .dtype = dtype_of(options_), .indices = std::move(indices)}};
+  }
+
+  [[nodiscard]] engine::BatchResult profile(const data::Batch& batch) const {
+    return in_context(
+        batch, [&] { return method_->batch(plan_, on_device(batch.inputs), on_device(batch.labels)); });
+  }
+
+  /// The model's outputs, without gradients.
+  [[nodiscard]] torch::Tensor forward(const data::Batch& batch) const {
+    const torch::NoGradGuard no_grad;
+    return in_context(batch, [&] { return plan_.model.forward(on_device(batch.inputs)); });
+  }
+
+  /// What a result file says about the run that made it.
+  [[nodiscard]] std::map<std::string, std::string> metadata() const {
+    std::map<std::string, std::string> texts{{"model", options_.model}, {"dtype", options_.dtype}};
+    if (options_.seed) texts["seed"] = std::to_string(*options_.seed);
+    texts["data"] =
+        io::dump(io::Json::object({{"spec", options_.image.empty() ? options_.data : options_.image},
+                                   {"samples", inputs_.indices.size()},
+                                   {"fingerprint", data::fingerprint(*inputs_.set)}}));
+    return texts;
+  }
+
+ private:
+  [[nodiscard]] torch::Tensor on_device(const torch::Tensor& tensor) const {
+    return tensor.to(plan_.parameters.front().device());
+  }
+
+  /// Runs `compute` on a batch; its errors name the batch.
+  template <class Compute>
+  std::invoke_result_t<const Compute&> in_context(const data::Batch& batch, const Compute& compute) const {
+    const auto place = [&] {
+      const std::string more =
+          batch.indices.size() > 1 ? " and " + std::to_string(batch.indices.size() - 1) + " more" : "";
+      return path(batch.indices.front()) + more;
+    };
+    try {
+      return compute();
+    } catch (const Error& error) {
+      throw Error(error.code(), place() + ": " + error.place(), error.expected(), error.came());
+    } catch (const std::bad_alloc&) {
+      throw;
+    } catch (const std::exception& error) {
+      throw Error(ErrorCode::model, place(), "an input that the model takes",
+                  c10::str(batch.inputs.sizes()) + ": " + reason(error));
+    }
+  }
+
+  void check_labels() const {
+    const std::string range = "a class from 0 to " + std::to_string(classes_ - 1) + ", as the model has";
+    for (const std::size_t sample : inputs_.indices) {
+      const data::Item item = inputs_.set->item(sample);
+      if (item.label >= classes_) {
+        throw Error(ErrorCode::label, "label of " + item.path, range, std::to_string(item.label));
+      }
+    }
+    const bool given = options_.target != "label" && options_.target != "predicted";
+    if (given && std::stoll(options_.target) >= classes_) {
+      throw Error(ErrorCode::label, "--target", range, options_.target);
+    }
+  }
+
+  const Options& options_;
+  std::unique_ptr<const Method> method_;
+  LoadedModel model_;
+  visit::Plan plan_;
+  Inputs inputs_;
+  Fingerprint fingerprint_;
+  Index classes_ = 0;
+};
+
+}  // namespace culprit::cli

@@ -1,0 +1,316 @@
+// SPDX-License-Identifier: MIT
+//
+// The program culprit: which filters are to blame for a model's mistakes? This file has its options,
+// cli/run.cpp what it does.
+
+#include <algorithm>
+#include <cctype>
+#include <cstddef>
+#include <cstdio>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/help.hpp"
+#include "cli/options.hpp"
+#include "cli/text.hpp"
+#include "culprit/version.hpp"
+#include "models/zoo.hpp"
+
+namespace culprit::cli {
+namespace {
+
+/// The text in lines that fit behind the options' names.
+std::string folded(std::string_view text) {
+  constexpr std::size_t room = 84;
+  std::string lines;
+  std::size_t column = 0;
+  while (!text.empty()) {
+    const std::size_t end = text.find(' ');
+    const std::string_view word = text.substr(0, end);
+    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
+    if (column > 0 && column + 1 + word.size() > room) {
+      lines += '\n';
+      column = 0;
+    } else if (column > 0) {
+      lines += ' ';
+      ++column;
+    }
+    lines += word;
+    column += word.size();
+  }
+  return lines;
+}
+
+std::string joined(const std::vector<std::string>& names, std::string_view separator) {
+  std::string text;
+  for (const std::string& name : names) text += (text.empty() ? "" : std::string(separator)) + name;
+  return text;
+}
+
+std::vector<std::string> model_names() {
+  std::vector<std::string> names;
+  for (const auto& architecture : zoo::architectures) names.emplace_back(architecture.name);
+  return names;
+}
+
+CLI::Validator checked(const std::string& expected, const std::function<bool(const std::string&)>& accepts) {
+  return CLI::Validator(
+      [=](const std::string& text) {
+        return accepts(text) ? std::string() : "expected " + expected + ", came '" + text + "'";
+      },
+      std::string());
+}
+
+bool contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+CLI::Validator one_of(const std::vector<std::string>& names) {
+  return checked("one of " + joined(names, ", "),
+                 [=](const std::string& text) { return contains(names, text); });
+}
+
+bool is_index(const std::string& text) {
+  return !text.empty() && text.size() <= 9 && std::all_of(text.begin(), text.end(), [](unsigned char symbol) {
+    return std::isdigit(symbol) != 0;
+  });
+}
+
+const CLI::Validator whole_number = checked("a whole number from 0", is_index);
+
+const CLI::Validator above_zero = checked("a whole number from 1", [](const std::string& text) {
+  return is_index(text) && text.find_first_not_of('0') != std::string::npos;
+});
+
+const CLI::Validator data_spec =
+    checked("folder:DIR, cifar10:DIR, idx:DIR or list:FILE", [](const std::string& text) {
+      const std::string kind = text.substr(0, text.find(':'));
+      return contains({"folder", "cifar10", "idx", "list"}, kind) && text.size() > kind.size() + 1;
+    });
+
+const CLI::Validator model_spec =
+    checked("FILE.pt, or NAME:WEIGHTS.safetensors with NAME one of " + joined(model_names(), ", "),
+            [](const std::string& text) {
+              const std::string name = text.substr(0, text.find(':'));
+              const bool known = contains(model_names(), name) && text.size() > name.size() + 1;
+              return known || text.ends_with(".pt") || text.ends_with(".pth");
+            });
+
+const CLI::Validator target_spec = checked("label, predicted or a class index", [](const std::string& text) {
+  return text == "label" || text == "predicted" || is_index(text);
+});
+
+const CLI::Validator device_spec = checked("cpu, cuda or cuda:N", [](const std::string& text) {
+  return text == "cpu" || text == "cuda" ||
+         (text.starts_with("cuda:") && is_index(text.substr(5)) && text.size() < 8);
+});
+
+/// Adds the options of one group, with folded help.
+class Group {
+ public:
+  Group(CLI::App& command, std::string name) : command_(command), name_(std::move(name)) {}
+
+  template <class Value>
+  CLI::Option* add(const std::string& option, Value& value, const std::string& type, std::string_view help) {
+    return command_.add_option(option, value, folded(help))->type_name(type)->group(name_);
+  }
+
+ private:
+  CLI::App& command_;
+  std::string name_;
+};
+
+void add_inputs(CLI::App& command, Options& options) {
+  Group group(command, "Model and data");
+  group
+      .add("--model", options.model, "NAME:WEIGHTS|FILE.pt",
+           "a network by name with its weights (safetensors), or a TorchScript file in eval mode; NAME: " +
+               joined(model_names(), ", "))
+      ->required()
+      ->check(model_spec);
+  group
+      .add("--data", options.data, "KIND:PLACE",
+           "folder:DIR, pictures in a sub-folder for each class; cifar10:DIR, CIFAR-10's binary batches, and "
+           "idx:DIR, "
+           "MNIST-like files, each the test set or, with #train behind DIR, the training set; list:FILE, "
+           "lines: path, "
+           "TAB, label")
+      ->check(data_spec);
+  group.add("--classes", options.classes, "FILE",
+            "lines 'index name...': class names and, for folder:, a sub-folder's label is the index of the "
+            "line whose "
+            "first name its own name starts with; without it, its place among the sorted sub-folders");
+}
+
+void add_image(CLI::App& command, Options& options) {
+  Group group(command, "Model and data");
+  auto* const image = group.add("--image", options.image, "FILE", "one JPEG or PNG instead of --data");
+  auto* const label = group.add("--label", options.label, "K", "its true class")->check(whole_number);
+  image->excludes(command.get_option("--data"))->needs(label);
+  label->needs(image);
+}
+
+void add_preprocessing(CLI::App& command, Options& options) {
+  Group group(command, "Preprocessing");
+  group
+      .add("--preset", options.preset, "NAME",
+           joined(presets, ", ") + ": the settings that go with public weights, instead of the next four")
+      ->check(one_of(presets));
+  group
+      .add("--resize", options.resize, "PIXELS",
+           "length of the shorter side after bilinear resizing; 0 leaves it")
+      ->check(whole_number);
+  group.add("--crop", options.crop, "PIXELS", "side of the centre crop; 0 for none")->check(whole_number);
+  group
+      .add("--mean", options.mean, "M,...",
+           "mean of each channel, of pixels from 0 to 1: one (grey) or three")
+      ->delimiter(',')
+      ->expected(1, 3);
+  group.add("--std", options.std, "S,...", "deviation of each channel, as many")
+      ->delimiter(',')
+      ->expected(1, 3);
+}
+
+void add_method(CLI::App& command, Options& options) {
+  Group group(command, "Method");
+  group
+      .add("--target", options.target, "CLASS",
+           "class of the loss: label, the true one (default); predicted, what the model says; or an index")
+      ->check(target_spec);
+  group
+      .add("--aggregate", options.aggregate, "NAME",
+           "how the gradients of a filter become one number: " + joined(aggregations, ", ") + " (default " +
+               aggregations.front() + ")")
+      ->check(one_of(aggregations));
+  group
+      .add("--engine", options.engine, "NAME",
+           "batched, many samples at once (default), or loop, one by one: the reference")
+      ->check(one_of(engines));
+}
+
+void add_standardize(CLI::App& command, Options& options) {
+  Group(command, "Method")
+      .add("--standardize", options.standardize, "NAME",
+           "how a raw number is set against the baseline: " + joined(standardizations, ", ") + " (default " +
+               standardizations.front() + ")")
+      ->check(one_of(standardizations));
+}
+
+void add_run(CLI::App& command, Options& options) {
+  Group group(command, "Run");
+  group
+      .add("--batch", options.batch, "N",
+           "samples in a batch (default " + std::to_string(options.batch) + ")")
+      ->check(above_zero);
+  group.add("--limit", options.limit, "N", "use the first N samples; with --seed, N drawn at random")
+      ->check(above_zero);
+  group.add("--seed", options.seed, "S", "makes random choices, and makes them repeatable")
+      ->check(whole_number);
+  group
+      .add("--dtype", options.dtype, "TYPE",
+           "what the model computes in: " + joined(dtypes, ", ") + " (default " + dtypes.front() + ")")
+      ->check(one_of(dtypes));
+  group.add("--device", options.device, "DEVICE", "where: cpu (default), cuda or cuda:N")->check(device_spec);
+}
+
+CLI::App& add_command(CLI::App& app, Options& options, Command command, const std::string& name,
+                      const std::string& description, std::string_view footer) {
+  CLI::App& added = *app.add_subcommand(name, description);
+  added.callback([&options, command] { options.command = command; });
+  added.footer("\n" + std::string(footer) + "\n\n" + std::string(help::exit_status));
+  added.get_formatter()->column_width(30);
+  add_inputs(added, options);
+  return added;
+}
+
+/// Declares the commands and their options, each with its help; parsing fills `options`.
+void declare(CLI::App& app, Options& options) {
+  app.name("culprit");
+  app.description(std::string(help::about));
+  app.footer("\nculprit COMMAND --help tells about a command, with an example.\n\n" +
+             std::string(help::exit_status));
+  app.set_version_flag("--version", "culprit " + std::string(version));
+  app.require_subcommand(1);
+
+  CLI::App& fit = add_command(app, options, Command::fit, "fit",
+                              "Mean and deviation of every filter's saliency over a data set", help::fit);
+  fit.get_option("--data")->required();
+  CLI::App& profile = add_command(app, options, Command::profile, "profile",
+                                  "The saliency of every filter for every sample", help::profile);
+  CLI::App& explain =
+      add_command(app, options, Command::explain, "explain",
+                  "The filters to blame for single samples: table, figures, page", help::explain);
+  for (CLI::App* command : {&profile, &explain}) add_image(*command, options);
+  for (CLI::App* command : {&fit, &profile, &explain}) {
+    add_preprocessing(*command, options);
+    add_method(*command, options);
+  }
+  for (CLI::App* command : {&profile, &explain}) add_standardize(*command, options);
+  for (CLI::App* command : {&fit, &profile, &explain}) add_run(*command, options);
+
+  Group(fit, "Result").add("--out", options.out, "FILE", "the baseline to write")->required();
+
+  Group of_profile(profile, "Result");
+  of_profile.add("--baseline", options.baseline, "FILE", "what culprit fit wrote: adds z");
+  of_profile.add("--out", options.out, "FILE", "the profiles to write")->required();
+
+  Group of_explain(explain, "Result");
+  of_explain
+      .add("--wrong", options.wrong, "N",
+           "with --data: how many of the most confidently wrong samples to explain (default " +
+               std::to_string(options.wrong) + ")")
+      ->check(above_zero)
+      ->excludes(explain.get_option("--image"));
+  of_explain.add("--baseline", options.baseline, "FILE", "what culprit fit wrote")->required();
+  of_explain.add("--out", options.out, "DIR", "the folder to write into; made if it is not there")
+      ->required();
+}
+
+/// What concerns several options at once.
+/// @throws CLI::ParseError for options that contradict each other, or lack each other
+void check_usage(const Options& options) {
+  const auto refuse = [](const std::string& message) {
+    throw CLI::ValidationError(message, CLI::ExitCodes::ValidationError);
+  };
+  if (options.data.empty() && options.image.empty()) refuse("--data or --image with --label is required");
+  const bool by_hand =
+      options.resize > 0 || options.crop > 0 || !options.mean.empty() || !options.std.empty();
+  if (!options.preset.empty() && by_hand) refuse("--preset excludes --resize, --crop, --mean and --std");
+  if (options.preset.empty() && (options.mean.empty() || options.std.empty())) {
+    refuse("--preset, or --mean and --std (and --resize, --crop), is required");
+  }
+  if (options.mean.size() != options.std.size()) refuse("--mean and --std need as many values as each other");
+}
+
+}  // namespace
+}  // namespace culprit::cli
+
+int main(int argc, char** argv) {
+  using namespace culprit::cli;
+  CLI::App app;
+  Options options;
+  declare(app, options);
+  try {
+    app.parse(argc, argv);
+    check_usage(options);
+  } catch (const CLI::Success& answer) {  // --help, --version
+    return app.exit(answer);
+  } catch (const CLI::ParseError& error) {
+    std::string command = "culprit";
+    for (const CLI::App* chosen : app.get_subcommands()) command += ' ' + chosen->get_name();
+    std::fprintf(stderr, "culprit: error: %s (see %s --help)\n", one_line(error.what()).c_str(),
+                 command.c_str());
+    return 2;
+  }
+  try {
+    run(options);
+  } catch (...) {
+    std::fprintf(stderr, "culprit: error: %s\n", message_of_current_exception().c_str());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <csetjmp>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <span>
+#include <string>
+
+#include <jpeglib.h>
+
+#include "pixels.hpp"
+
+namespace culprit::data {
+
+namespace detail {
+
+/// libjpeg's decompressor, with its fatal errors and its warnings turned into `false` and a message.
+/// A long jump may not pass over a destructor, so each member that calls libjpeg sets its own jump and holds
+/// nothing but trivial values; whatever owns memory lives in the caller.
+class JpegReader {
+ public:
+  explicit JpegReader(std::span<const std::byte> bytes) : bytes_(bytes) {
+    state_.err = jpeg_std_error(&errors_.base);
+    errors_.base.error_exit = fail;
+    errors_.base.emit_message = fail_on_warning;
+  }
+  ~JpegReader() {
+    if (created_) jpeg_destroy_decompress(&state_);
+  }
+  JpegReader(const JpegReader&) = delete;
+  JpegReader& operator=(const JpegReader&) = delete;
+
+  /// Reads up to the first scan and settles the decoded colours; then width() to channels() are known.
+  [[nodiscard]] bool start() {
+    if (setjmp(errors_.jump) != 0) return false;
+    jpeg_create_decompress(&state_);
+    created_ = true;
+    jpeg_mem_src(&state_, reinterpret_cast<const unsigned char*>(bytes_.data()),
+                 static_cast<unsigned long>(bytes_.size()));
+    jpeg_read_header(&state_, TRUE);
+    switch (state_.jpeg_color_space) {
+      case JCS_GRAYSCALE:
+        state_.out_color_space = JCS_GRAYSCALE;
+        break;
+      case JCS_CMYK:
+      case JCS_YCCK:
+        state_.out_color_space = JCS_CMYK;
+        break;
+      default:
+        state_.out_color_space = JCS_RGB;
+    }
+    return true;
+  }
+  [[nodiscard]] unsigned width() const { return state_.image_width; }
+  [[nodiscard]] unsigned height() const { return state_.image_height; }
+  /// Interleaved samples of a pixel: 1 grey, 3 RGB, 4 CMYK.
+  [[nodiscard]] int channels() const {
+    return state_.out_color_space == JCS_GRAYSCALE ? 1 : state_.out_color_space == JCS_CMYK ? 4 : 3;
+  }
+
+  /// Decodes all rows to `out`, which holds height x width x channels bytes.
+  [[nodiscard]] bool read(std::uint8_t* out) {
+    if (setjmp(errors_.jump) != 0) return false;
+    jpeg_start_decompress(&state_);
+    while (state_.output_scanline < state_.output_height) {
+      JSAMPROW row = out + std::size_t{state_.output_scanline} * state_.output_width *
+                               static_cast<std::size_t>(state_.output_components);
+      jpeg_read_scanlines(&state_, &row, 1);
+    }
+    jpeg_finish_decompress(&state_);
+    return true;
+  }
+
+  [[nodiscard]] std::string message() const { return errors_.message.data(); }
+
+ private:
+  struct Errors {
+    jpeg_error_mgr base;  // first, so that libjpeg's pointer to it is a pointer to the whole
+    std::jmp_buf jump;
+    std::array<char, JMSG_LENGTH_MAX> message;
+  };
+
+  [[noreturn]] static void fail(j_common_ptr state) {
+    auto* errors = reinterpret_cast<Errors*>(state->err);
+    state->err->format_message(state, errors->message.data());
+    std::longjmp(errors->jump, 1);
+  }
+  // libjpeg fills what a damaged file lacks with grey and only warns (level -1): that is no picture to judge
+  // by.
+  static void fail_on_warning(j_common_ptr state, int level) {
+    if (level < 0) fail(state);
+  }
+
+  std::span<const std::byte> bytes_;
+  jpeg_decompress_struct state_{};
+  Errors errors_{};
+  bool created_ = false;
+};
+
+/// Inverted CMYK (as every program since Photoshop writes it) to RGB: channel = (1 - ink) (1 - black), with
+/// the rounding of Pillow's convert("RGB").
+inline Image rgb_of_inverted_cmyk(const Image& cmyk, const std::string& place) {
+  Image rgb =
+      make_image(static_cast<std::uint64_t>(cmyk.width), static_cast<std::uint64_t>(cmyk.height), 3, place);
+  const std::size_t count = rgb.pixels.size() / 3;
+  for (std::size_t pixel = 0; pixel < count; ++pixel) {
+    const int light = cmyk.pixels[4 * pixel + 3];
+    for (std::size_t channel = 0; channel < 3; ++channel) {
+      const int product = (255 - cmyk.pixels[4 * pixel + channel]) * light + 128;
+      const int ink = ((product >> 8) + product) >> 8;
+      rgb.pixels[3 * pixel + channel] = static_cast<std::uint8_t>(std::clamp(light - ink, 0, 255));
+    }
+  }
+  return rgb;
+}
+
+}  // namespace detail
+
+/// Decodes a JPEG with libjpeg-turbo's defaults (slow integer DCT, fancy upsampling), the same pixels as
+/// Pillow's. Grey stays 1 channel, CMYK and YCCK become RGB; an EXIF orientation is not applied.
+/// @param place names the file in errors
+/// @throws Error format for truncated or damaged data, a warning of libjpeg included
+inline Image decode_jpeg(std::span<const std::byte> bytes, const std::string& place) {
+  detail::JpegReader reader(bytes);
+  if (!reader.start()) throw Error(ErrorCode::format, place, "a whole JPEG", reader.message());
+  Image image = make_image(reader.width(), reader.height(), reader.channels(), place);
+  if (!reader.read(image.pixels.data()))
+    throw Error(ErrorCode::format, place, "a whole JPEG", reader.message());
+  return image.channels == 4 ? detail::rgb_of_inverted_cmyk(image, place) : image;
+}
+
+}  // namespace culprit::data

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# Which filters are to blame for the mistakes of a small network on Fashion-MNIST?
+#   bash examples/demo.sh            fits the baseline and explains the most confidently wrong images
+#   bash examples/demo.sh --train    trains the network anew first
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. cmake/setup.sh
+
+data=/usr/share/datasets/fashion-mnist
+weights=examples/weights/resnet8_fashion.safetensors
+out=build/demo
+case "${1:-}" in
+  "") targets=(culprit) ;;
+  --train) targets=(culprit train_fashion) weights=$out/resnet8_fashion.safetensors ;;
+  *) echo "usage: bash examples/demo.sh [--train]" >&2 && exit 2 ;;
+esac
+
+cmake --preset release
+cmake --build --preset release --target "${targets[@]}"
+mkdir -p "$out"
+
+if [ "${1:-}" = --train ]; then build/release/bin/train_fashion "$data" "$weights"; fi
+
+what=(--model "resnet8_fashion:$weights" --data "idx:$data" --preset fashion)
+build/release/bin/culprit fit "${what[@]}" --out "$out/baseline.safetensors"
+build/release/bin/culprit explain "${what[@]}" --baseline "$out/baseline.safetensors" --wrong 4 --out "$out"

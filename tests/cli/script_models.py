@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""Writes the TorchScript files of the command line's tests into a folder: script_models.py FOLDER"""
+
+import pathlib
+import sys
+
+import torch
+
+
+class Network(torch.nn.Module):
+    """[B, 1, H, W] -> [B, 10]"""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 4, 3)
+        self.norm = torch.nn.BatchNorm2d(4)
+        self.head = torch.nn.Linear(4, 10)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.norm(self.conv(x))).mean((2, 3)))
+
+
+class Pooling(torch.nn.Module):
+    def forward(self, x):
+        return torch.nn.functional.adaptive_avg_pool2d(x, (2, 5)).flatten(1)
+
+
+class Neurons(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = torch.nn.Linear(784, 10)
+
+    def forward(self, x):
+        return self.head(x.flatten(1))
+
+
+class Maps(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 10, 3)
+
+    def forward(self, x):
+        return self.conv(x)
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    torch.manual_seed(2022)
+    good = Network().eval()
+    hollow = Network().eval()
+    with torch.no_grad():
+        hollow.conv.weight[2, 0, 1, 1] = float("nan")
+    models = {
+        "good": good,
+        "training": Network(),
+        "hollow": hollow,
+        "pooling": Pooling().eval(),
+        "neurons": Neurons().eval(),
+        "maps": Maps().eval(),
+    }
+    for name, model in models.items():
+        torch.jit.script(model).save(folder / f"{name}.pt")
+    torch.save(good.state_dict(), folder / "state.pt")
+
+
+main()
