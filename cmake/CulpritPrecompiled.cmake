@@ -5,7 +5,7 @@
 
 file(GENERATE OUTPUT "${PROJECT_BINARY_DIR}/precompiled.cpp" CONTENT "")
 add_library(culprit_precompiled OBJECT "${PROJECT_BINARY_DIR}/precompiled.cpp")
-target_link_libraries(culprit_precompiled PRIVATE culprit::core LibTorch::cpu)
+target_link_libraries(culprit_precompiled PRIVATE culprit::core LibTorch::cpu culprit_warnings)
 target_precompile_headers(culprit_precompiled PRIVATE <torch/torch.h> <torch/script.h> <Eigen/Core>)
 
 # culprit_use_precompiled(TARGET): TARGET has the flags of culprit_precompiled and begins with its headers.

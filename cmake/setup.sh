@@ -70,17 +70,19 @@ setup_have_torch() {
 }
 
 setup_venv() {
-  local wanted=("${setup_python[@]}") python=/usr/bin/python3 stamp
+  local requirement wanted=("${setup_python[@]}") missing=() python=/usr/bin/python3
+  local installed="$setup_root/.venv/installed.txt"
   if ! setup_have_torch; then wanted+=("${setup_torch[@]}"); fi
-  if [ "${#wanted[@]}" -eq 0 ]; then return 0; fi
-  stamp="$setup_root/.venv/installed-$(printf '%s\n' "${wanted[@]}" | sha256sum | cut -c1-16)"
-  if [ -e "$stamp" ]; then return 0; fi
+  for requirement in "${wanted[@]}"; do
+    if ! grep -qxF "$requirement" "$installed" 2>/dev/null; then missing+=("$requirement"); fi
+  done
+  if [ "${#missing[@]}" -eq 0 ]; then return 0; fi
   if [ ! -x "$python" ]; then python=python3; fi
-  echo "set-up: installing into .venv: ${wanted[*]}"
+  echo "set-up: installing into .venv: ${missing[*]}"
   if [ ! -x "$setup_root/.venv/bin/pip" ]; then setup_quietly "$python" -m venv "$setup_root/.venv"; fi
   setup_quietly "$setup_root/.venv/bin/python" -m pip install --quiet --no-input --disable-pip-version-check \
-    "${wanted[@]}"
-  touch "$stamp"
+    "${missing[@]}"
+  printf '%s\n' "${missing[@]}" >>"$installed"
 }
 
 # A compiler at work on LibTorch's headers takes up to 2 GB.

@@ -93,6 +93,7 @@ void fit(const Options& options) {
   check_output_file(options.out);
   const Session session(options);
   data::Loader loader = session.loader(session.inputs().indices);
+  auto metadata = session.metadata();  // before the long work: it may be refused
   Moments moments(session.units().size());
   Index right = 0;
   double seconds = 0;
@@ -107,7 +108,6 @@ void fit(const Options& options) {
     seconds = progress.seconds();
   }
   const Baseline baseline(session.shared_units(), std::move(moments), session.fingerprint());
-  auto metadata = session.metadata();
   metadata["accuracy"] =
       formatted("%.6g", static_cast<double>(right) / static_cast<double>(baseline.count()));
   io::save_baseline(options.out, baseline, std::move(metadata));
@@ -182,8 +182,15 @@ void profile(const Options& options) {
         gigabytes(needed));
   }
 
-  ProfileTable table;
   io::Json::Array paths;
+  for (const std::size_t sample : session.inputs().indices) paths.push_back(session.path(sample));
+  auto metadata = session.metadata();  // before the long work: it may be refused
+  metadata["paths"] = io::dump(io::Json::array(std::move(paths)));
+  metadata["units"] = io::dump(io::units_to_json(session.units()));
+  metadata["fingerprint"] = io::dump(io::detail::fingerprint_to_json(session.fingerprint()));
+  if (baseline) metadata["standardization"] = options.standardize;
+
+  ProfileTable table;
   Index done = 0;
   double seconds = 0;
   Index right = 0;
@@ -198,17 +205,11 @@ void profile(const Options& options) {
       table.put("prediction", done, rows, result.outputs.argmax(1));
       table.put("loss", done, rows, result.losses);
       right += count_right(result.outputs, batch.labels);
-      for (const std::size_t sample : batch.indices) paths.push_back(session.path(sample));
       done += batch.labels.size(0);
       progress.update(static_cast<std::size_t>(done));
     }
     seconds = progress.seconds();
   }
-  auto metadata = session.metadata();
-  metadata["paths"] = io::dump(io::Json::array(std::move(paths)));
-  metadata["units"] = io::dump(io::units_to_json(session.units()));
-  metadata["fingerprint"] = io::dump(io::detail::fingerprint_to_json(session.fingerprint()));
-  if (baseline) metadata["standardization"] = options.standardize;
   std::vector<std::pair<std::string, io::TensorView>> views;
   for (const auto& [name, tensor] : table.columns) views.emplace_back(name, view_of(tensor));
   io::write_safetensors(options.out, views, metadata);

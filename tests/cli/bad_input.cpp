@@ -307,6 +307,22 @@ TEST_CASE("places that cannot be written to are refused before the work starts",
         });
 }
 
+TEST_CASE("profiles that memory cannot hold are refused before the work starts", "[cli]") {
+  const Workspace workspace;
+  workspace.write_picture("1.png", 28, 28, 1);
+  std::string list;
+  for (int i = 0; i < 1000000; ++i) list += "1.png\t0\n";
+  write_bytes(workspace / "list.tsv", list);
+  const auto before = workspace.listing();
+  const Run run = workspace.run(with(Workspace::profile(), {"--data", "list:list.tsv", "--dtype", "float64",
+                                                            "--aggregate", "parameter_wise"}));
+  CHECK(run.status == 1);
+  INFO(run.err);
+  CHECK(run.err.starts_with("culprit: error: profiles of 1000000 samples: expected at most "));
+  CHECK(run.err.ends_with(", nine tenths of the free memory (a smaller --limit helps), came 591.0 GB\n"));
+  CHECK(workspace.listing() == before);
+}
+
 TEST_CASE("a CUDA device that is not there is refused in one line", "[cli]") {
   const Workspace workspace;
   const Run run = workspace.run(with(Workspace::fit(), {"--device", "cuda:77"}));

@@ -164,6 +164,16 @@ TEST_CASE("Units in biases and other parameters without a rule are counted", "[e
   model->to(at::kDouble);
   model->eval();
   CHECK(batched_against_loop(model, normal({3, 3, 6, 6}), classes(3, 5), Everything{}) <= tolerance);
+  // Where the bias is all that no rule covers.
+  torch::nn::Sequential convolution(torch::nn::Conv2d(torch::nn::Conv2dOptions(3, 5, 6)),
+                                    torch::nn::Flatten());
+  convolution->to(at::kDouble);
+  convolution->eval();
+  CHECK(batched_against_loop(convolution, normal({3, 3, 6, 6}), classes(3, 5), Everything{}) <= tolerance);
+  torch::nn::Sequential linear(torch::nn::Linear(6, 5));
+  linear->to(at::kDouble);
+  linear->eval();
+  CHECK(batched_against_loop(linear, normal({3, 6}), classes(3, 5), Everything{}) <= tolerance);
 }
 
 TEST_CASE("An in-place operation on the input changes neither the caller's tensor nor the fallback",

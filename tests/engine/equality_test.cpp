@@ -147,6 +147,8 @@ class Builder {
     const bool same = dice_.chance(4);
     torch::ExpandingArray<D> kernel(1), stride(1), padding(0), dilation(1);
     const auto mode = dice_.between(0, 5);  // 0 reflect, 1 circular, else zeros
+    // The C++ modules pad "same" with the dimensions in reverse order where the mode is not zeros.
+    const Index smallest = std::ranges::min(now_.sizes().slice(2));
     for (std::size_t d = 0; d < D; ++d) {
       const Index extent = now_.size(static_cast<Index>(d) + 2);
       (*kernel)[d] = dice_.between(1, 3);
@@ -154,7 +156,7 @@ class Builder {
       (*stride)[d] = same ? 1 : dice_.between(1, 3);
       (*padding)[d] = std::min(dice_.between(0, 2), extent - 1);
       if (extent + 2 * (*padding)[d] < (*dilation)[d] * ((*kernel)[d] - 1) + 1) (*kernel)[d] = 1;
-      if (same && (*dilation)[d] * ((*kernel)[d] - 1) >= extent) (*kernel)[d] = 1;
+      if (same && (*dilation)[d] * ((*kernel)[d] - 1) >= smallest) (*kernel)[d] = 1;
     }
     torch::nn::ConvOptions<D> options(in, out, kernel);
     options.stride(stride).dilation(dilation).groups(groups).bias(dice_.chance(2));
