@@ -23,6 +23,8 @@ mkdir -p "$out"
 
 if [ "${1:-}" = --train ]; then build/release/bin/train_fashion "$data" "$weights"; fi
 
+# Threads of LibTorch that wait for each other by spinning make a busy machine many times slower.
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 what=(--model "resnet8_fashion:$weights" --data "idx:$data" --preset fashion)
 build/release/bin/culprit fit "${what[@]}" --out "$out/baseline.safetensors"
 build/release/bin/culprit explain "${what[@]}" --baseline "$out/baseline.safetensors" --wrong 4 --out "$out"

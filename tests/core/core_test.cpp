@@ -150,8 +150,8 @@ TEST_CASE("A profile ranks its units, overall and by layer", "[core]") {
   CHECK(profile.top(2, 3, 3).empty());
   CHECK(error_of([&] { (void)profile.top(2, "d"); }).code() == ErrorCode::argument);
   CHECK(error_of([&] { (void)profile.top(-2); }).code() == ErrorCode::argument);
-  for (const auto& [first, end] : {std::pair<Index, Index>{-1, 3}, {3, 2}, {0, 9}}) {
-    CHECK(error_of([&] { (void)profile.top(2, first, end); }).code() == ErrorCode::argument);
+  for (const auto& range : {std::pair<Index, Index>{-1, 3}, {3, 2}, {0, 9}}) {
+    CHECK(error_of([&] { (void)profile.top(2, range.first, range.second); }).code() == ErrorCode::argument);
   }
   const Profile broken(three_layers(), vector({1, 9, 2, 5, 9, 0, not_a_number, 3}));
   CHECK(units_of(broken.top(1, "a")) == std::vector<Index>{1});

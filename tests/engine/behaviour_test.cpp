@@ -313,40 +313,39 @@ TEMPLATE_TEST_CASE("A model comes back as it was, whatever happens", "[engine]",
   const visit::Plan plan = visit::make_plan(visit::view(model), visit::AllWeights{}, Granularity::filter);
   const ModelState before(plan.model);
   const auto version = inputs._version();
-  const TestType engine{};
+  const TestType run{};
   const auto unchanged = [&] {
     return ModelState(plan.model) == before && !inputs.grad().defined() && inputs.requires_grad() &&
            inputs._version() == version && at::GradMode::is_enabled() && !c10::InferenceMode::is_enabled();
   };
 
-  (void)engine(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets);
+  (void)run(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets);
   CHECK(unchanged());
   model->with_index = true;  // needs the fallback
-  (void)engine(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets);
+  (void)run(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets);
   CHECK(unchanged());
   model->with_index = false;
 
   model->fails = true;
-  CHECK_THROWS_WITH(engine(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets),
+  CHECK_THROWS_WITH(run(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets),
                     "the model's own error");
   CHECK(unchanged());
   model->fails = false;
-  CHECK_THROWS_WITH(engine(plan, aggregate::MeanAbs{}, ThrowingLoss{}, inputs, targets),
-                    "the loss's own error");
+  CHECK_THROWS_WITH(run(plan, aggregate::MeanAbs{}, ThrowingLoss{}, inputs, targets), "the loss's own error");
   CHECK(unchanged());
-  CHECK_THROWS_WITH(engine(plan, ThrowingAggregation{}, loss::CrossEntropy{}, inputs, targets),
+  CHECK_THROWS_WITH(run(plan, ThrowingAggregation{}, loss::CrossEntropy{}, inputs, targets),
                     "the aggregation's own error");
   CHECK(unchanged());
   for (const Index label : {-1, 5}) {
     const Error error = error_of([&] {
-      (void)engine(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, at::full({4}, label, at::kLong));
+      (void)run(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, at::full({4}, label, at::kLong));
     });
     CHECK(error.code() == ErrorCode::label);
     CHECK(unchanged());
   }
   // Gradients of an earlier training step stay, too.
   model->head->weight.mutable_grad() = at::ones_like(model->head->weight);
-  (void)engine(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets);
+  (void)run(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets);
   CHECK(at::equal(model->head->weight.grad(), at::ones_like(model->head->weight)));
 }
 
