@@ -187,7 +187,7 @@ void profile(const Options& options) {
   auto metadata = session.metadata();  // before the long work: it may be refused
   metadata["paths"] = io::dump(io::Json::array(std::move(paths)));
   metadata["units"] = io::dump(io::units_to_json(session.units()));
-  metadata["fingerprint"] = io::dump(io::detail::fingerprint_to_json(session.fingerprint()));
+  metadata["fingerprint"] = io::dump(io::fingerprint_to_json(session.fingerprint()));
   if (baseline) metadata["standardization"] = options.standardize;
 
   ProfileTable table;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The scalar functions of every aggregation compile as device code, and give on the device what they give on the
-// host. Without a device only the first is tested, and the test is listed as skipped.
+// The scalar functions of every aggregation compile as device code, and give on the device what they give on
+// the host. Without a device only the first is tested, and the test is listed as skipped.
 #include <cmath>
 #include <cstdio>
 #include <numeric>
@@ -27,17 +27,19 @@ __global__ void aggregate_on_device(const double* gradients, double* result) {
   *result = aggregate<Aggregation>(gradients);
 }
 
-/// Whether device and host agree; both sum in the same order, but the device fuses multiplications and additions.
+/// Whether device and host agree; both sum in the same order, but the device fuses multiplications and
+/// additions.
 template <class Aggregation>
 bool agrees(const std::vector<double>& gradients) {
   double* input = nullptr;
   double* output = nullptr;
   double device = std::nan("");
   const std::size_t bytes = gradients.size() * sizeof(double);
-  const bool ran = cudaMalloc(&input, bytes) == cudaSuccess && cudaMalloc(&output, sizeof device) == cudaSuccess &&
-                   cudaMemcpy(input, gradients.data(), bytes, cudaMemcpyHostToDevice) == cudaSuccess &&
-                   (aggregate_on_device<Aggregation><<<1, 1>>>(input, output), cudaGetLastError()) == cudaSuccess &&
-                   cudaMemcpy(&device, output, sizeof device, cudaMemcpyDeviceToHost) == cudaSuccess;
+  const bool ran =
+      cudaMalloc(&input, bytes) == cudaSuccess && cudaMalloc(&output, sizeof device) == cudaSuccess &&
+      cudaMemcpy(input, gradients.data(), bytes, cudaMemcpyHostToDevice) == cudaSuccess &&
+      (aggregate_on_device<Aggregation><<<1, 1>>>(input, output), cudaGetLastError()) == cudaSuccess &&
+      cudaMemcpy(&device, output, sizeof device, cudaMemcpyDeviceToHost) == cudaSuccess;
   cudaFree(input);
   cudaFree(output);
   const double host = aggregate<Aggregation>(gradients.data());

@@ -20,6 +20,16 @@
 
 namespace culprit::io {
 
+namespace detail {
+
+inline std::string to_hex(std::uint64_t value) {
+  std::array<char, 16> digits{};
+  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16).ptr;
+  return {digits.data(), end};
+}
+
+}  // namespace detail
+
 /// Layers with their units, as they stand in the metadata of baseline and profile files.
 [[nodiscard]] inline Json units_to_json(const Units& units) {
   Json::Array layers;
@@ -52,15 +62,19 @@ namespace culprit::io {
   return Units(std::move(layers));
 }
 
+/// A fingerprint as it stands in the metadata of baseline and profile files: hashes in hexadecimal.
+[[nodiscard]] inline Json fingerprint_to_json(const Fingerprint& fingerprint) {
+  Json::Object tensors;
+  for (const auto& [name, hash] : fingerprint.tensors) tensors.emplace_back(name, detail::to_hex(hash));
+  return Json::object({{"tensors", Json::object(std::move(tensors))},
+                       {"aggregation", fingerprint.aggregation},
+                       {"loss", fingerprint.loss},
+                       {"preprocessing", fingerprint.preprocessing}});
+}
+
 namespace detail {
 
 inline constexpr std::string_view baseline_format = "culprit.baseline/1";
-
-inline std::string to_hex(std::uint64_t value) {
-  std::array<char, 16> digits{};
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16).ptr;
-  return {digits.data(), end};
-}
 
 inline std::uint64_t from_hex(const std::string& text) {
   std::uint64_t value = 0;
@@ -80,15 +94,6 @@ inline Fingerprint fingerprint_from_json(const Json& json) {
   fingerprint.loss = json.at("loss").as_string();
   fingerprint.preprocessing = json.at("preprocessing").as_string();
   return fingerprint;
-}
-
-inline Json fingerprint_to_json(const Fingerprint& fingerprint) {
-  Json::Object tensors;
-  for (const auto& [name, hash] : fingerprint.tensors) tensors.emplace_back(name, to_hex(hash));
-  return Json::object({{"tensors", Json::object(std::move(tensors))},
-                       {"aggregation", fingerprint.aggregation},
-                       {"loss", fingerprint.loss},
-                       {"preprocessing", fingerprint.preprocessing}});
 }
 
 inline const std::string& metadata_at(const Safetensors& file, const std::string& key,
@@ -122,7 +127,7 @@ inline void save_baseline(const std::filesystem::path& path, const Baseline& bas
   extra["format"] = detail::baseline_format;
   extra["units"] = dump(units_to_json(baseline.units()));
   extra["dead_units"] = dump(Json::array({dead.begin(), dead.end()}));
-  extra["fingerprint"] = dump(detail::fingerprint_to_json(baseline.fingerprint()));
+  extra["fingerprint"] = dump(fingerprint_to_json(baseline.fingerprint()));
   write_safetensors(path, tensors, extra);
 }
 
