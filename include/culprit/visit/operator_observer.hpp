@@ -86,12 +86,9 @@ class OperatorObserver : public c10::DebugInfoBase {
   static void intercept(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
     const auto below = keys & c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, key);
     auto* const observer = static_cast<OperatorObserver*>(c10::ThreadLocalDebugInfo::get(debug_slot));
-    if (observer == nullptr || observer->apply_rule(op, below, stack)) {
-      if (observer == nullptr) op.redispatchBoxed(below, stack);
-      return;
-    }
+    if (observer != nullptr && observer->apply_rule(op, below, stack)) return;
     // A composite is transparent: the operators it is made of come here one by one.
-    if (op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd)) {
+    if (observer == nullptr || op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd)) {
       op.redispatchBoxed(below, stack);
       return;
     }

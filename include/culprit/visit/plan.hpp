@@ -12,7 +12,8 @@
 
 namespace culprit::visit {
 
-/// A model with its units resolved: what an engine works on.
+/// A model with its units resolved: what an engine works on. A plan serves one thread at a time, like its
+/// model.
 struct Plan {
   ModelView model;
   std::shared_ptr<const Units> units;
