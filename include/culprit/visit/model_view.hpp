@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 #include <type_traits>
+#include <unordered_set>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -17,6 +18,15 @@ struct NamedTensor {
   std::string name;
   at::Tensor tensor;
 };
+
+/// Without undefined tensors, and a shared tensor only under its first name.
+[[nodiscard]] inline std::vector<NamedTensor> each_once(std::vector<NamedTensor> tensors) {
+  std::unordered_set<const c10::TensorImpl*> seen;
+  std::erase_if(tensors, [&](const NamedTensor& named) {
+    return !named.tensor.defined() || !seen.insert(named.tensor.unsafeGetTensorImpl()).second;
+  });
+  return tensors;
+}
 
 /// All that culprit asks of a model, whatever its type: made by view(model). The tensors are the model's own,
 /// not copies.

@@ -3,7 +3,8 @@
 
 #include <concepts>
 #include <memory>
-#include <unordered_set>
+#include <utility>
+#include <vector>
 
 #include <torch/nn/module.h>
 #include <torch/nn/pimpl.h>
@@ -15,15 +16,10 @@ namespace culprit::visit {
 namespace detail {
 
 template <class Items>
-std::vector<NamedTensor> unique_tensors(const Items& items) {
+std::vector<NamedTensor> named_tensors(const Items& items) {
   std::vector<NamedTensor> tensors;
-  std::unordered_set<const c10::TensorImpl*> seen;
-  for (const auto& item : items) {
-    const at::Tensor& tensor = item.value();
-    if (tensor.defined() && seen.insert(tensor.unsafeGetTensorImpl()).second)
-      tensors.push_back({item.key(), tensor});
-  }
-  return tensors;
+  for (const auto& item : items) tensors.push_back({item.key(), item.value()});
+  return each_once(std::move(tensors));
 }
 
 }  // namespace detail
@@ -38,8 +34,8 @@ template <NnModule M>
 struct ViewOf<M> {
   static ModelView make(M& module) {
     ModelView view;
-    view.parameters = detail::unique_tensors(module.named_parameters());
-    view.buffers = detail::unique_tensors(module.named_buffers());
+    view.parameters = detail::named_tensors(module.named_parameters());
+    view.buffers = detail::named_tensors(module.named_buffers());
     if (module.is_training()) view.training.emplace_back();
     for (const auto& item : module.named_modules(/*name_prefix=*/"", /*include_self=*/false)) {
       if (item.value()->is_training()) view.training.push_back(item.key());

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <unordered_set>
+#include <utility>
+#include <vector>
 
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/passes/inliner.h>
@@ -15,15 +16,10 @@ namespace culprit::visit {
 namespace detail {
 
 template <class Items>
-std::vector<NamedTensor> unique_script_tensors(const Items& items) {
+std::vector<NamedTensor> named_script_tensors(const Items& items) {
   std::vector<NamedTensor> tensors;
-  std::unordered_set<const c10::TensorImpl*> seen;
-  for (const auto& item : items) {
-    if (item.value.defined() && seen.insert(item.value.unsafeGetTensorImpl()).second) {
-      tensors.push_back({item.name, item.value});
-    }
-  }
-  return tensors;
+  for (const auto& item : items) tensors.push_back({item.name, item.value});
+  return each_once(std::move(tensors));
 }
 
 /// Classifiers may return auxiliary outputs behind the logits; the first element is the output.
@@ -44,8 +40,8 @@ template <>
 struct ViewOf<torch::jit::Module> {
   static ModelView make(const torch::jit::Module& module) {
     ModelView view;
-    view.parameters = detail::unique_script_tensors(module.named_parameters());
-    view.buffers = detail::unique_script_tensors(module.named_buffers());
+    view.parameters = detail::named_script_tensors(module.named_parameters());
+    view.buffers = detail::named_script_tensors(module.named_buffers());
     for (const auto& item : module.named_modules()) {
       if (item.value.hasattr("training") && item.value.attr("training").toBool())
         view.training.push_back(item.name);
