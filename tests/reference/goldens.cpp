@@ -411,9 +411,8 @@ TEST_CASE("mean and deviation of ResNet-20 over 10,000 CIFAR-10 images are the p
   check_statistics(culprit::test::resnet20, 32);
 }
 
-// Hidden, as it takes many minutes; by hand: reference_tests "[slow]"
 TEST_CASE("mean and deviation of ResNet-56 over 10,000 CIFAR-10 images are the published method's",
-          "[reference][.slow]") {
+          "[reference]") {
   CULPRIT_REQUIRE_DATA("golden");
   check_statistics(culprit::test::resnet56, 32);
 }
