@@ -312,11 +312,12 @@ TEMPLATE_TEST_CASE("A model comes back as it was, whatever happens", "[engine]",
   const at::Tensor targets = classes(4, 5);
   const visit::Plan plan = visit::make_plan(visit::view(model), visit::AllWeights{}, Granularity::filter);
   const ModelState before(plan.model);
-  const auto version = inputs._version();
+  const auto input_version = inputs._version();
   const TestType run{};
   const auto unchanged = [&] {
     return ModelState(plan.model) == before && !inputs.grad().defined() && inputs.requires_grad() &&
-           inputs._version() == version && at::GradMode::is_enabled() && !c10::InferenceMode::is_enabled();
+           inputs._version() == input_version && at::GradMode::is_enabled() &&
+           !c10::InferenceMode::is_enabled();
   };
 
   (void)run(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets);
