@@ -21,6 +21,7 @@
 #include "data/resize.hpp"
 #include "io/error_of.hpp"
 #include "support/catch.hpp"
+#include "support/python.hpp"
 #include "support/shared_data.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -102,6 +103,7 @@ Image ramp(int width, int height, int channels) {
 
 TEST_CASE("decoding, resizing, cropping and normalising give what Pillow and torchvision give",
           "[examples]") {
+  CULPRIT_REQUIRE_PYTHON("torchvision");
   const TemporaryFolder folder;
   const std::string command = "'" CULPRIT_PYTHON "' '" CULPRIT_SOURCE_DIR
                               "/tests/examples/data_references.py' '" +

@@ -9,8 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include <range/v3/view/zip.hpp>
-
 namespace culprit {
 
 /// 64-bit hash of float64 values, word by word (FNV-1a's constants with a rotation). It tells models apart;
@@ -41,7 +39,9 @@ struct Fingerprint {
     if (tensors.size() != other.tensors.size()) {
       return std::to_string(tensors.size()) + " tensors against " + std::to_string(other.tensors.size());
     }
-    for (const auto& [a, b] : ranges::views::zip(tensors, other.tensors)) {
+    for (std::size_t i = 0; i < tensors.size(); ++i) {
+      const auto& a = tensors[i];
+      const auto& b = other.tensors[i];
       if (a.first != b.first) return "tensor " + a.first + " against " + b.first;
       if (a.second != b.second) return "other values in " + a.first;
     }

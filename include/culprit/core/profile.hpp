@@ -8,6 +8,8 @@
 #include <vector>
 
 #include <Eigen/Core>
+#include <range/v3/range/conversion.hpp>
+#include <range/v3/view/transform.hpp>
 
 #include "culprit/core/order.hpp"
 #include "culprit/core/units.hpp"
@@ -65,13 +67,13 @@ class Profile {
                   std::to_string(first) + " to " + std::to_string(end));
     }
     const auto count = static_cast<std::size_t>(end - first);
-    std::vector<RankedUnit> ranked;
-    for (const Index index : largest({values_->data() + first, count}, k, first)) {
+    const auto ranked = [&](Index index) {
       const Unit unit = units_->unit(index);
-      ranked.push_back({units_->layers()[static_cast<std::size_t>(unit.layer)].name, unit.channel,
-                        (*values_)[unit.index], unit.index});
-    }
-    return ranked;
+      return RankedUnit{units_->layers()[static_cast<std::size_t>(unit.layer)].name, unit.channel,
+                        (*values_)[index], index};
+    };
+    const std::vector<Index> indices = largest({values_->data() + first, count}, k, first);
+    return indices | ranges::views::transform(ranked) | ranges::to<std::vector>();
   }
 
  private:

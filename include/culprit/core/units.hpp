@@ -10,8 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include <range/v3/view/zip.hpp>
-
 #include "culprit/core/error.hpp"
 
 namespace culprit {
@@ -101,7 +99,9 @@ class Units {
     if (layers_.size() != other.layers_.size()) {
       return std::to_string(layers_.size()) + " layers against " + std::to_string(other.layers_.size());
     }
-    for (const auto& [a, b] : ranges::views::zip(layers_, other.layers_)) {
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const Layer& a = layers_[i];
+      const Layer& b = other.layers_[i];
       if (a.name != b.name) return "layer " + a.name + " against " + b.name;
       if (a.shape != b.shape) return "shape of " + a.name;
       if (a.count != b.count) {

@@ -37,7 +37,10 @@ class Tap final : public torch::autograd::Node {
       : use_(std::move(use)),
         layer_(std::move(layer)),
         version_(use_.input._version()),
-        sink_(std::move(sink)) {}
+        sink_(std::move(sink)) {
+    // The tap is part of the graph that made the input: with that graph's history it would keep itself alive.
+    use_.input = use_.input.detach();
+  }
 
   torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
     if (gradients[0].defined()) {
