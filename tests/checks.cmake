@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: MIT
 #
 # What is checked about the sources themselves, as tests: the format, the linter, every header alone under two
-# compilers, the sanitizers, and projects that use the package.
+# compilers, the sanitizers, the device code, and projects that use the package.
 find_program(CULPRIT_CLANG_FORMAT NAMES clang-format-14)
 find_program(CULPRIT_CLANG_TIDY NAMES clang-tidy-14)
 find_program(CULPRIT_CLANG NAMES clang++-14)
+find_package(CUDAToolkit 12.8 QUIET)  # the first that knows all architectures of the preset
 
-# culprit_add_check(NAME TOOL command...): a test that is listed as skipped where the tool is missing.
-function(culprit_add_check name tool)
+# culprit_add_check(NAME NEEDED TOOL command...): a test that is listed as skipped where the tool is missing.
+function(culprit_add_check name needed tool)
   if(tool)
     add_test(NAME "${name}" COMMAND ${ARGN} WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}")
   else()
-    add_test(NAME "${name}" COMMAND "${CMAKE_COMMAND}" -E echo "SKIPPED: needs clang 14 with its tools")
+    add_test(NAME "${name}" COMMAND "${CMAKE_COMMAND}" -E echo "SKIPPED: needs ${needed}")
   endif()
   set_tests_properties("${name}" PROPERTIES LABELS check ${culprit_test_properties} TIMEOUT 3000)
 endfunction()
@@ -22,18 +23,19 @@ foreach(folder IN ITEMS include examples tests benchmarks)
        "${PROJECT_SOURCE_DIR}/${folder}/*.cu" "${PROJECT_SOURCE_DIR}/${folder}/*.cuh")
   list(APPEND sources ${folder_sources})
 endforeach()
-culprit_add_check(check/format "${CULPRIT_CLANG_FORMAT}" "${CULPRIT_CLANG_FORMAT}" --dry-run -Werror ${sources})
+culprit_add_check(check/format clang-format-14 "${CULPRIT_CLANG_FORMAT}" "${CULPRIT_CLANG_FORMAT}" --dry-run -Werror ${sources})
 
 # Those that compile use all processors themselves.
 cmake_host_system_information(RESULT processors QUERY NUMBER_OF_LOGICAL_CORES)
 foreach(preset IN ITEMS headers headers-clang asan)
-  culprit_add_check(check/${preset} "${CULPRIT_CLANG}" "${CMAKE_COMMAND}" --workflow --preset ${preset})
+  culprit_add_check(check/${preset} clang++-14 "${CULPRIT_CLANG}" "${CMAKE_COMMAND}" --workflow --preset ${preset})
   set_tests_properties(check/${preset} PROPERTIES PROCESSORS ${processors})
 endforeach()
+culprit_add_check(check/cuda "CUDA 12.8" "${CUDAToolkit_NVCC_EXECUTABLE}" "${CMAKE_COMMAND}" --workflow --preset cuda)
 set_tests_properties(check/headers-clang PROPERTIES FIXTURES_SETUP headers-clang)
 
 # The linter reads what the preset headers-clang compiles, for its flags are clang's; the umbrella brings all headers.
-culprit_add_check(check/tidy "${CULPRIT_CLANG_TIDY}" "${CULPRIT_CLANG_TIDY}" --quiet
+culprit_add_check(check/tidy clang-tidy-14 "${CULPRIT_CLANG_TIDY}" "${CULPRIT_CLANG_TIDY}" --quiet
                   -p "${PROJECT_SOURCE_DIR}/build/headers-clang"
                   "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/culprit.cpp")
 set_tests_properties(check/tidy PROPERTIES FIXTURES_REQUIRED headers-clang)
