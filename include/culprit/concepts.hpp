@@ -3,13 +3,16 @@
 
 // The contract of every role on one page: read this first. A policy is a small regular type; its
 // hyper-parameters are public members with defaults, its functions are const and keep no state from call to
-// call.
+// call. Hosts (Profiler, InputSaliency, nearest) say in one sentence what a type lacks: detail/require.hpp.
 
 #include <concepts>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
+#include <Eigen/Core>
 
 #include "culprit/core/baseline.hpp"
 #include "culprit/core/granularity.hpp"
@@ -17,6 +20,16 @@
 #include "culprit/visit/model_view.hpp"
 
 namespace culprit {
+
+class Profile;
+namespace visit {
+struct Plan;
+}
+namespace engine {
+struct BatchResult;
+struct Vjp;
+class Cotangent;
+}  // namespace engine
 
 /// A policy has a name, which goes into fingerprints and tables, and is copied freely. One whose
 /// hyper-parameters change its numbers says them in a member `description()` too.
@@ -48,19 +61,36 @@ concept Visitor = std::copyable<V> && requires(const V& visitor, at::IntArrayRef
   { visitor(shape) } -> std::same_as<bool>;
 };
 
-/// Aggregation: gradients of a unit -> one number, written on scalars so that it runs inside an engine's
-/// inner loop:
+/// Aggregation on scalars: gradients of a unit -> one number, inside an engine's inner loop:
 ///   finish(combine(map(g_1), map(g_2), ...), size)
 /// `map` may return any type. `combine` must be associative and commutative up to rounding: the order is the
-/// engine's. A member `granularity` other than Granularity::filter makes the whole tensor, or each parameter,
-/// the unit.
+/// engine's.
 template <class A>
-concept Aggregation = Policy<A> && requires(const A& policy, double gradient, Index size) {
+concept ScalarAggregation = Policy<A> && requires(const A& policy, double gradient, Index size) {
   {
     policy.combine(policy.map(gradient), policy.map(gradient))
     } -> std::same_as<decltype(policy.map(gradient))>;
   { policy.finish(policy.map(gradient), size) } -> std::same_as<double>;
 };
+
+/// Aggregation on tensors, for what has no such form: gradients [samples, units, size] -> [samples, units].
+template <class A>
+concept TensorAggregation = Policy<A> && requires(const A& policy, const at::Tensor& gradients) {
+  { policy(gradients) } -> std::same_as<at::Tensor>;
+};
+
+/// Aggregation, in either form. A member `granularity` other than Granularity::filter makes the whole tensor,
+/// or each parameter, the unit.
+template <class A>
+concept Aggregation = ScalarAggregation<A> || TensorAggregation<A>;
+
+/// What input saliency needs of an aggregation. On scalars: d result / d gradient of one parameter, from
+/// that parameter's gradient, the unit's result and its size. On tensors autograd finds it.
+template <class A>
+concept DifferentiableAggregation = Aggregation<A> &&
+    (TensorAggregation<A> || requires(const A& policy, double g, Index size) {
+      { policy.derivative(g, /*result=*/g, size) } -> std::same_as<double>;
+    });
 
 template <Aggregation A>
 [[nodiscard]] constexpr Granularity granularity_of() {
@@ -72,17 +102,93 @@ template <Aggregation A>
 }
 
 /// Standardization: the raw number of a unit, and what is usual for it -> a number comparable between units.
+/// One that reads UnitStatistics::median or mad has a member `needs_quantiles` that is true: Profiler::fit
+/// then collects them.
 template <class S>
 concept Standardization = Policy<S> && requires(const S& policy, double raw, const UnitStatistics& unit) {
   { policy(raw, unit) } -> std::same_as<double>;
 };
 
+/// What input saliency needs of a standardization: d result / d raw.
+template <class S>
+concept DifferentiableStandardization = Standardization<S> &&
+    requires(const S& policy, double raw, const UnitStatistics& unit) {
+  { policy.derivative(raw, unit) } -> std::same_as<double>;
+};
+
+template <Standardization S>
+[[nodiscard]] constexpr bool needs_quantiles(const S& policy) {
+  if constexpr (requires { policy.needs_quantiles; }) {
+    return policy.needs_quantiles;
+  } else {
+    return false;
+  }
+}
+
+/// Distance of two profiles of the same units, from 0 for equal ones up.
+template <class D>
+concept Distance = Policy<D> && requires(const D& distance, const Eigen::VectorXd& a) {
+  { distance(a, a) } -> std::same_as<double>;
+};
+
+/// What input saliency needs of a distance: its gradient with respect to the first profile.
+template <class D>
+concept DifferentiableDistance = Distance<D> && requires(const D& distance, const Eigen::VectorXd& a) {
+  { distance.gradient(a, a) } -> std::same_as<Eigen::VectorXd>;
+};
+
+/// Selection: which of the candidates, unit numbers in ascending order, are taken from a profile. Each at
+/// most once; the order is the policy's.
+template <class S>
+concept Selection = Policy<S> &&
+    requires(const S& policy, const Profile& profile, std::span<const Index> candidates) {
+  { policy(profile, candidates) } -> std::same_as<std::vector<Index>>;
+};
+
 /// Loss: outputs [B, ...] in float64, targets [B, ...] -> one loss for each sample, [B], differentiable by
 /// autograd. A member `gradient(outputs, targets)` with the shape of outputs is used instead of autograd
-/// where there is one.
+/// where there is one; input saliency differentiates it by autograd.
 template <class L>
 concept Loss = Policy<L> && requires(const L& loss, const at::Tensor& outputs, const at::Tensor& targets) {
   { loss(outputs, targets) } -> std::same_as<at::Tensor>;
+};
+
+namespace detail {
+
+struct SomeAggregation {
+  static constexpr std::string_view name = "some";
+  static double map(double gradient) { return gradient; }
+  static double combine(double a, double b) { return a + b; }
+  static double finish(double sum, Index /*size*/) { return sum; }
+  static double derivative(double /*gradient*/, double /*result*/, Index /*size*/) { return 1.0; }
+};
+static_assert(DifferentiableAggregation<SomeAggregation>);
+
+struct SomeLoss {
+  static constexpr std::string_view name = "some";
+  at::Tensor operator()(const at::Tensor& outputs, const at::Tensor& /*targets*/) const { return outputs; }
+};
+static_assert(Loss<SomeLoss>);
+
+}  // namespace detail
+
+/// Engine: raw profiles of a batch, for any aggregation and loss. inputs [B, ...], targets [B, ...].
+template <class E>
+concept Engine = std::copyable<E> && requires(const E& engine, const visit::Plan& plan, const at::Tensor& x) {
+  {
+    engine(plan, detail::SomeAggregation{}, detail::SomeLoss{}, x, /*targets=*/x)
+    } -> std::same_as<engine::BatchResult>;
+};
+
+/// What input saliency needs of an engine: vector-Jacobian products of the raw profiles with respect to the
+/// inputs.
+template <class E>
+concept DifferentiableEngine = Engine<E> &&
+    requires(const E& engine, const visit::Plan& plan, const at::Tensor& x,
+             const engine::Cotangent& cotangent) {
+  {
+    engine.vjp(plan, detail::SomeAggregation{}, detail::SomeLoss{}, x, /*targets=*/x, cotangent)
+    } -> std::same_as<engine::Vjp>;
 };
 
 }  // namespace culprit

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -14,8 +15,10 @@
 
 #include "culprit/aggregate/mean_abs.hpp"
 #include "culprit/concepts.hpp"
+#include "culprit/detail/require.hpp"
 #include "culprit/engine/batched.hpp"
 #include "culprit/loss/cross_entropy.hpp"
+#include "culprit/select/layer_range.hpp"
 #include "culprit/standardize/z_score.hpp"
 #include "culprit/tensor.hpp"
 #include "culprit/visit/parameters.hpp"
@@ -58,10 +61,20 @@ std::pair<at::Tensor, at::Tensor> inputs_and_targets(const Batch& batch) {
 ///
 /// Holds policies only, so one profiler may serve any number of models and threads (each thread with its own
 /// model: requires_grad of the parameters changes while a call runs, and comes back, also when it throws).
-template <Aggregation A = aggregate::MeanAbs, Standardization S = standardize::ZScore,
-          Visitor V = visit::ConvFilters, class E = engine::Batched, Loss L = loss::CrossEntropy>
+template <class A = aggregate::MeanAbs, class S = standardize::ZScore, class V = visit::ConvFilters,
+          class E = engine::Batched, class L = loss::CrossEntropy>
 class Profiler {
+  using AggregationRequirements = decltype(detail::require_aggregation<A>());
+  using StandardizationRequirements = decltype(detail::require_standardization<S>());
+  using VisitorRequirements = decltype(detail::require_visitor<V>());
+  using EngineRequirements = decltype(detail::require_engine<E>());
+  using LossRequirements = decltype(detail::require_loss<L>());
+
  public:
+  using Aggregation = A;
+  using Standardization = S;
+  using Engine = E;
+
   explicit Profiler(A aggregation = {}, S standardization = {}, V visitor = {}, E engine = {}, L loss = {})
       : aggregation_(std::move(aggregation)),
         standardization_(std::move(standardization)),
@@ -69,13 +82,25 @@ class Profiler {
         engine_(std::move(engine)),
         loss_(std::move(loss)) {}
 
+  /// A profiler of the same policies for some layers: nothing is computed of the others, and the backward
+  /// pass ends at the shallowest one. Its profiles hold the units of these layers only; a baseline fitted to
+  /// more layers serves them too.
+  [[nodiscard]] Profiler within(select::LayerRange range) const {
+    Profiler limited = *this;
+    limited.range_ = std::move(range);
+    return limited;
+  }
+
+  [[nodiscard]] const S& standardization() const noexcept { return standardization_; }
+
   /// The model's units in profile order, and its parameters that hold them.
-  /// @throws Error (model) when it has none, or is in training mode.
+  /// @throws Error (model) when it has none, or is in training mode; Error (argument) when none is within the
+  /// layer range.
   template <Model M>
   [[nodiscard]] visit::Plan plan(M&& model) const {
     visit::ModelView view = visit::view(model);
     visit::require_eval(view);
-    return visit::make_plan(std::move(view), visitor_, granularity_of<A>());
+    return visit::make_plan(std::move(view), visitor_, granularity_of<A>(), range_);
   }
 
   /// What a baseline of this model by this profiler is marked with.
@@ -90,33 +115,44 @@ class Profiler {
   /// @throws Error (numeric) naming the first sample and layer where a gradient is not finite.
   [[nodiscard]] engine::BatchResult batch(const visit::Plan& plan, const at::Tensor& inputs,
                                           const at::Tensor& targets) const {
-    if (inputs.dim() == 0 || inputs.size(0) == 0) {
-      throw Error(ErrorCode::shape, "inputs", "[batch, ...] with at least one sample",
-                  c10::str(inputs.sizes()));
-    }
-    if (targets.dim() == 0 || targets.size(0) != inputs.size(0)) {
-      throw Error(ErrorCode::shape, "targets", std::to_string(inputs.size(0)) + ", one for each sample",
-                  c10::str(targets.sizes()));
-    }
+    require_batch(inputs, targets);
     engine::BatchResult result = engine_(plan, aggregation_, loss_, inputs, targets);
     require_finite(plan, result.profiles);
     return result;
   }
 
-  /// Mean and deviation of every unit over a hold-out set, in one pass, batch by batch.
+  /// The batch with the gradient of a function of its raw profiles with respect to the inputs.
+  /// @param inputs     [B, ...], floating-point @param targets  as for batch()
+  /// @param cotangent  the function's gradient with respect to the raw profiles
+  [[nodiscard]] engine::Vjp vjp(const visit::Plan& plan, const at::Tensor& inputs, const at::Tensor& targets,
+                                const engine::Cotangent& cotangent) const {
+    require_batch(inputs, targets);
+    return engine_.vjp(plan, aggregation_, loss_, inputs, targets,
+                       engine::Cotangent([&](const at::Tensor& profiles, Index first) {
+                         require_finite(plan, profiles, first);
+                         return cotangent(profiles, first);
+                       }));
+  }
+
+  /// Mean and deviation of every unit over a hold-out set, in one pass, batch by batch; quantiles too where
+  /// the standardization needs them.
   /// @param loader  a range of batches (see detail::inputs_and_targets)
   template <Model M, class Loader>
   [[nodiscard]] Baseline fit(M&& model, Loader&& loader, const FitOptions& options = {}) const {
     const visit::Plan plan = this->plan(model);
     Fingerprint mark = fingerprint(plan, options.preprocessing);
     Moments moments(plan.units->size());
+    std::optional<Quantiles> quantiles;
+    if (needs_quantiles(standardization_)) quantiles.emplace(plan.units->size());
     for (const auto& next : loader) {
       const auto [inputs, targets] = detail::inputs_and_targets(next);
-      moments.add(to_matrix(batch(plan, inputs, targets).profiles));
+      const RowMatrix raw = to_matrix(batch(plan, inputs, targets).profiles);
+      moments.add(raw);
+      if (quantiles) quantiles->add(raw);
       if (options.progress) options.progress(moments.count());
     }
     if (moments.count() == 0) throw Error(ErrorCode::argument, "hold-out set", "at least one sample", "none");
-    return Baseline(plan.units, std::move(moments), std::move(mark));
+    return Baseline(plan.units, std::move(moments), std::move(mark), std::move(quantiles));
   }
 
   /// Standardized profile (Eq. 2) of one sample.
@@ -124,8 +160,7 @@ class Profiler {
   template <Model M>
   [[nodiscard]] Profile operator()(M&& model, const Sample& sample, const Baseline& baseline) const {
     const visit::Plan plan = this->plan(model);
-    baseline.check(*plan.units, fingerprint(plan, baseline.fingerprint().preprocessing));
-    return standardize(raw(plan, sample), baseline);
+    return standardize(raw(plan, sample), part(baseline, plan));
   }
 
   /// Raw profile (Eq. 1) of one sample.
@@ -144,6 +179,13 @@ class Profiler {
     return Profile(baseline.shared_units(), std::move(z));
   }
 
+  /// What of a baseline belongs to the units of a plan. @throws Error (baseline) when it is of another model,
+  /// aggregation or loss, or lacks a layer.
+  [[nodiscard]] Baseline part(const Baseline& baseline, const visit::Plan& plan) const {
+    baseline.check(fingerprint(plan, baseline.fingerprint().preprocessing));
+    return baseline.part(plan.units);
+  }
+
  private:
   [[nodiscard]] Profile raw(const visit::Plan& plan, const Sample& sample) const {
     const at::Tensor target = at::full({1}, sample.target, sample.input.options().dtype(at::kLong));
@@ -151,12 +193,24 @@ class Profiler {
     return Profile(plan.units, row.row(0));
   }
 
-  static void require_finite(const visit::Plan& plan, const at::Tensor& profiles) {
+  static void require_batch(const at::Tensor& inputs, const at::Tensor& targets) {
+    if (inputs.dim() == 0 || inputs.size(0) == 0) {
+      throw Error(ErrorCode::shape, "inputs", "[batch, ...] with at least one sample",
+                  c10::str(inputs.sizes()));
+    }
+    if (targets.dim() == 0 || targets.size(0) != inputs.size(0)) {
+      throw Error(ErrorCode::shape, "targets", std::to_string(inputs.size(0)) + ", one for each sample",
+                  c10::str(targets.sizes()));
+    }
+  }
+
+  /// @param first  place in the batch of the first profile
+  static void require_finite(const visit::Plan& plan, const at::Tensor& profiles, Index first = 0) {
     if (at::isfinite(profiles).all().template item<bool>()) return;
     const at::Tensor place = at::isfinite(profiles).logical_not().nonzero()[0];
     const Unit unit = plan.units->unit(place[1].template item<Index>());
     throw Error(ErrorCode::numeric,
-                "sample " + std::to_string(place[0].template item<Index>()) + " of the batch",
+                "sample " + std::to_string(first + place[0].template item<Index>()) + " of the batch",
                 "finite gradients",
                 "NaN or infinity in " + plan.units->layers()[static_cast<std::size_t>(unit.layer)].name);
   }
@@ -166,6 +220,7 @@ class Profiler {
   V visitor_;
   E engine_;
   L loss_;
+  select::LayerRange range_;
 };
 
 }  // namespace culprit

@@ -136,6 +136,7 @@ TEST_CASE("A model with an operator that has no batched rule runs by Loop, with 
     REQUIRE(warnings.messages.size() == 1);
     CHECK(warnings.messages.front().find(fallback.op) != std::string::npos);
     CHECK(batched_against_loop(fallback.model, fallback.inputs, targets) == 0.0);
+    CHECK(vjp_batched_against_loop(fallback.model, fallback.inputs, targets) == 0.0);
     CHECK(warnings.messages.size() == 1);
     CHECK(ModelState(fallback.model) == before);
   }
@@ -302,10 +303,21 @@ struct ThrowingAggregation : aggregate::MeanAbs {
   static double finish(double sum, Index /*size*/) { return sum; }
 };
 
+/// An engine's vector-Jacobian product, called like the engine.
+template <class E>
+struct VjpOf {
+  template <class A, class L>
+  auto operator()(const visit::Plan& plan, const A& aggregation, const L& loss, const at::Tensor& inputs,
+                  const at::Tensor& targets) const {
+    return E{}.vjp(plan, aggregation, loss, inputs, targets,
+                   random_cotangent(inputs.size(0), plan.units->size()));
+  }
+};
+
 }  // namespace
 
 TEMPLATE_TEST_CASE("A model comes back as it was, whatever happens", "[engine]", engine::Batched,
-                   engine::Loop) {
+                   engine::Loop, VjpOf<engine::Batched>, VjpOf<engine::Loop>) {
   torch::manual_seed(seed());
   Fragile model;
   const at::Tensor inputs = normal({4, 3, 6, 6}).requires_grad_(true);
@@ -373,12 +385,16 @@ TEST_CASE("An in-place operation on the input of a layer is an error that names 
   });
   const visit::Plan plan = visit::make_plan(model, visit::AllWeights{}, Granularity::filter);
   const ModelState before(model);
-  const Error error = error_of([&] {
-    (void)engine::Batched{}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, normal({2, 6}), classes(2, 4));
-  });
-  CHECK(error.code() == ErrorCode::model);
-  CHECK(error.place() == "input of b");
-  CHECK(ModelState(model) == before);
+  const auto check = [&](const auto& run) {
+    const Error error = error_of([&] {
+      (void)run(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, normal({2, 6}), classes(2, 4));
+    });
+    CHECK(error.code() == ErrorCode::model);
+    CHECK(error.place() == "input of b");
+    CHECK(ModelState(model) == before);
+  };
+  check(engine::Batched{});
+  check(VjpOf<engine::Batched>{});
 }
 
 TEST_CASE("Two threads with a model each get what one gets", "[engine]") {

@@ -8,9 +8,11 @@
 
 #include <torch/torch.h>
 
+#include "culprit/core/baseline.hpp"
 #include "culprit/io/json.hpp"
 #include "culprit/io/safetensors.hpp"
-#include "culprit/visit/plan.hpp"
+#include "culprit/profiler.hpp"
+#include "culprit/tensor.hpp"
 #include "data/image.hpp"
 #include "data/preprocess.hpp"
 #include "models/weights.hpp"
@@ -74,6 +76,15 @@ inline Images load_images(const Golden& golden, const std::vector<io::Json>& ent
     losses.push_back(entry.at("loss").as_double());
   }
   return {torch::stack(inputs), torch::tensor(labels), torch::tensor(losses, torch::kDouble)};
+}
+
+/// A baseline of the golden's statistics, for standardizing by the library's own path.
+inline Baseline baseline_of(const Golden& golden, const visit::Plan& plan) {
+  const auto vector = [&](const std::string& name) {
+    return Eigen::VectorXd(to_matrix(golden.tensor(name).unsqueeze(0)).row(0).transpose());
+  };
+  const Index count = golden.facts().at("images_in_set").as_int();
+  return {plan.units, Moments(count, vector("mean"), vector("std")), Profiler().fingerprint(plan)};
 }
 
 /// The largest difference between the profiles of a sample, each layer's as a share of the layer's largest

@@ -27,6 +27,7 @@ namespace {
 using culprit::Index;
 using culprit::Layer;
 using culprit::Profiler;
+using culprit::test::baseline_of;
 using culprit::test::difference_by_layer;
 using culprit::test::Golden;
 using culprit::test::Images;
@@ -79,15 +80,6 @@ std::vector<Index> top_units(const culprit::Profile& profile, Index k) {
 std::vector<Index> row_of(const torch::Tensor& matrix, Index row) {
   const auto values = matrix[row].contiguous();
   return {values.const_data_ptr<std::int64_t>(), values.const_data_ptr<std::int64_t>() + values.numel()};
-}
-
-/// A baseline of the golden's statistics, for standardizing by the library's own path.
-culprit::Baseline baseline_of(const Golden& golden, const culprit::visit::Plan& plan) {
-  const auto vector = [&](const std::string& name) {
-    return Eigen::VectorXd(culprit::to_matrix(golden.tensor(name).unsqueeze(0)).row(0).transpose());
-  };
-  const Index count = golden.facts().at("images_in_set").as_int();
-  return {plan.units, culprit::Moments(count, vector("mean"), vector("std")), Profiler().fingerprint(plan)};
 }
 
 void check_top10(const Golden& golden, const culprit::visit::Plan& plan, const torch::Tensor& profiles) {

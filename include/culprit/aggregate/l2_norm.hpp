@@ -24,8 +24,13 @@ struct L2Norm {
   static constexpr T finish(T sum, Index /*size*/) {
     return std::sqrt(sum);
   }
+  /// g_i / norm; 0 where the norm is 0.
+  template <class T>
+  static constexpr T derivative(T gradient, T result, Index /*size*/) {
+    return result > T(0) ? gradient / result : T(0);
+  }
 };
 
-static_assert(Aggregation<L2Norm>);
+static_assert(DifferentiableAggregation<L2Norm>);
 
 }  // namespace culprit::aggregate

@@ -23,8 +23,13 @@ struct MaxAbs {
   static constexpr T finish(T largest, Index /*size*/) {
     return largest;
   }
+  /// sign(g_i) where |g_i| is the largest, else 0.
+  template <class T>
+  static constexpr T derivative(T gradient, T result, Index /*size*/) {
+    return map(gradient) == result ? static_cast<T>((gradient > T(0)) - (gradient < T(0))) : T(0);
+  }
 };
 
-static_assert(Aggregation<MaxAbs>);
+static_assert(DifferentiableAggregation<MaxAbs>);
 
 }  // namespace culprit::aggregate

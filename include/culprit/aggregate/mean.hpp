@@ -23,8 +23,13 @@ struct Mean {
   static constexpr T finish(T sum, Index size) {
     return sum / static_cast<T>(size);
   }
+  /// 1 / |a|.
+  template <class T>
+  static constexpr T derivative(T /*gradient*/, T /*result*/, Index size) {
+    return T(1) / static_cast<T>(size);
+  }
 };
 
-static_assert(Aggregation<Mean>);
+static_assert(DifferentiableAggregation<Mean>);
 
 }  // namespace culprit::aggregate

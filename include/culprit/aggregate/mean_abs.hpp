@@ -23,8 +23,13 @@ struct MeanAbs {
   static constexpr T finish(T sum, Index size) {
     return sum / static_cast<T>(size);
   }
+  /// sign(g_i) / |a|; 0 at the kink.
+  template <class T>
+  static constexpr T derivative(T gradient, T /*result*/, Index size) {
+    return static_cast<T>((gradient > T(0)) - (gradient < T(0))) / static_cast<T>(size);
+  }
 };
 
-static_assert(Aggregation<MeanAbs>);
+static_assert(DifferentiableAggregation<MeanAbs>);
 
 }  // namespace culprit::aggregate

@@ -14,6 +14,6 @@ struct ParameterWise : MeanAbs {
   static constexpr Granularity granularity = Granularity::parameter;
 };
 
-static_assert(Aggregation<ParameterWise>);
+static_assert(DifferentiableAggregation<ParameterWise>);
 
 }  // namespace culprit::aggregate

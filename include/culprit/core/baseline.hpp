@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstddef>
+#include <limits>
 #include <memory>
+#include <numeric>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,41 +14,58 @@
 
 #include "culprit/core/fingerprint.hpp"
 #include "culprit/core/moments.hpp"
+#include "culprit/core/quantiles.hpp"
 #include "culprit/core/units.hpp"
 
 namespace culprit {
 
 /// What is usual for one unit over the hold-out set: the input of a standardization policy.
 struct UnitStatistics {
-  double mean;    ///< mu of Eq. 2
-  double stddev;  ///< sigma of Eq. 2, unbiased (n - 1)
+  double mean;                                               ///< mu of Eq. 2
+  double stddev;                                             ///< sigma of Eq. 2, unbiased (n - 1)
+  double median = std::numeric_limits<double>::quiet_NaN();  ///< NaN: the baseline has no quantiles
+  double mad = std::numeric_limits<double>::quiet_NaN();     ///< median absolute deviation from the median
 };
 
 /// At or below this standard deviation a unit is dead: no sample moves it (design: z = 0).
 inline constexpr double dead_stddev = 1e-14;
 
-/// Mean and deviation of every unit over a hold-out set (the paper's section 2.2), with what they belong to.
+/// Mean and deviation of every unit over a hold-out set (the paper's section 2.2), with what they belong to;
+/// where they were collected, quantiles too.
 class Baseline {
  public:
-  /// @throws Error (shape) when the moments are of another number of units.
-  Baseline(std::shared_ptr<const Units> units, Moments moments, Fingerprint fingerprint)
+  /// @throws Error (shape) when moments or quantiles are of another number of units, Error (baseline) when
+  /// the two are of different numbers of samples.
+  Baseline(std::shared_ptr<const Units> units, Moments moments, Fingerprint fingerprint,
+           std::optional<Quantiles> quantiles = std::nullopt)
       : units_(std::move(units)),
         moments_(std::move(moments)),
-        fingerprint_(std::move(fingerprint)),
-        stddev_(moments_.stddev()) {
-    if (moments_.units() != units_->size()) {
-      throw Error(ErrorCode::shape, "baseline", std::to_string(units_->size()) + " units",
-                  std::to_string(moments_.units()));
+        quantiles_(std::move(quantiles)),
+        fingerprint_(std::move(fingerprint)) {
+    for (const Index came : {moments_.units(), quantiles_ ? quantiles_->units() : units_->size()}) {
+      if (came != units_->size()) {
+        throw Error(ErrorCode::shape, "baseline", std::to_string(units_->size()) + " units",
+                    std::to_string(came));
+      }
     }
+    if (quantiles_ && quantiles_->count() != moments_.count()) {
+      throw Error(ErrorCode::baseline, "quantiles", std::to_string(moments_.count()) + " samples",
+                  std::to_string(quantiles_->count()));
+    }
+    derive();
   }
 
   [[nodiscard]] Index count() const noexcept { return moments_.count(); }
   [[nodiscard]] const Eigen::VectorXd& mean() const noexcept { return moments_.mean(); }
   [[nodiscard]] const Eigen::VectorXd& stddev() const noexcept { return stddev_; }
+  [[nodiscard]] const std::optional<Quantiles>& quantiles() const noexcept { return quantiles_; }
   [[nodiscard]] const Units& units() const noexcept { return *units_; }
   [[nodiscard]] std::shared_ptr<const Units> shared_units() const noexcept { return units_; }
   [[nodiscard]] const Fingerprint& fingerprint() const noexcept { return fingerprint_; }
-  [[nodiscard]] UnitStatistics statistics(Index unit) const { return {mean()[unit], stddev_[unit]}; }
+  [[nodiscard]] UnitStatistics statistics(Index unit) const {
+    if (!quantiles_) return {mean()[unit], stddev_[unit]};
+    return {mean()[unit], stddev_[unit], median_[unit], mad_[unit]};
+  }
 
   /// Units that no sample moved: standard deviation at most dead_stddev.
   [[nodiscard]] std::vector<Index> dead() const {
@@ -56,28 +77,64 @@ class Baseline {
   }
 
   /// Takes in the baseline of other samples of the same model.
-  /// @throws Error (baseline) naming the difference when it is of another model, units or preprocessing.
+  /// @throws Error (baseline) naming the difference when it is of another model, units or preprocessing, or
+  /// only one of the two has quantiles.
   void merge(const Baseline& other) {
     check(*other.units_, other.fingerprint_);
+    if (quantiles_.has_value() != other.quantiles_.has_value()) {
+      throw Error(ErrorCode::baseline, "baseline", "quantiles in both parts or in neither",
+                  "quantiles in one of them");
+    }
     moments_.merge(other.moments_);
-    stddev_ = moments_.stddev();
+    if (quantiles_) quantiles_->merge(*other.quantiles_);
+    derive();
   }
 
   /// @throws Error (baseline) naming the difference when this is not the baseline of that model.
   void check(const Units& units, const Fingerprint& fingerprint) const {
-    std::string difference = units_->difference(units);
-    if (difference.empty()) difference = fingerprint_.difference(fingerprint);
+    refuse(units_->difference(units));
+    check(fingerprint);
+  }
+
+  /// The same of the model, whatever units it was fitted to.
+  void check(const Fingerprint& fingerprint) const { refuse(fingerprint_.difference(fingerprint)); }
+
+  /// The part for some of the layers, in their order: itself for all of them.
+  /// @throws Error (baseline) naming the first layer that it does not have, or has with other units.
+  [[nodiscard]] Baseline part(const std::shared_ptr<const Units>& units) const {
+    if (units == units_) return *this;
+    std::vector<Index> wanted;
+    for (const Layer& layer : units->layers()) {
+      const Layer* const own = units_->find(layer.name);
+      refuse(own == nullptr ? "none for layer " + layer.name : Units::difference(*own, layer));
+      const std::size_t begin = wanted.size();
+      wanted.resize(begin + static_cast<std::size_t>(layer.count));
+      std::iota(wanted.begin() + static_cast<std::ptrdiff_t>(begin), wanted.end(), own->first);
+    }
+    return {units, moments_.of(wanted), fingerprint_,
+            quantiles_ ? std::optional(quantiles_->of(wanted)) : std::nullopt};
+  }
+
+ private:
+  static void refuse(const std::string& difference) {
     if (!difference.empty()) {
       throw Error(ErrorCode::baseline, "baseline", "one fitted to this model, units and preprocessing",
                   difference);
     }
   }
 
- private:
+  void derive() {
+    stddev_ = moments_.stddev();
+    if (!quantiles_) return;
+    median_ = quantiles_->median();
+    mad_ = quantiles_->mad();
+  }
+
   std::shared_ptr<const Units> units_;
   Moments moments_;
+  std::optional<Quantiles> quantiles_;
   Fingerprint fingerprint_;
-  Eigen::VectorXd stddev_;
+  Eigen::VectorXd stddev_, median_, mad_;
 };
 
 }  // namespace culprit

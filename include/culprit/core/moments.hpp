@@ -3,6 +3,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <Eigen/Core>
 
@@ -82,6 +83,16 @@ class Moments {
     if (count_ < 2) return Eigen::VectorXd::Zero(mean_.size());
     if (given_stddev_.size() != 0) return given_stddev_;
     return (squares_ / static_cast<double>(count_ - 1)).cwiseSqrt();
+  }
+
+  /// The moments of some of the units, in that order.
+  [[nodiscard]] Moments of(const std::vector<Index>& units) const {
+    Moments part;
+    part.count_ = count_;
+    part.mean_ = mean_(units);
+    part.squares_ = squares_(units);
+    if (given_stddev_.size() != 0) part.given_stddev_ = given_stddev_(units);
+    return part;
   }
 
  private:

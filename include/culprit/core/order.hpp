@@ -3,37 +3,61 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <numeric>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "culprit/core/units.hpp"
 
 namespace culprit {
 
-/// Indices of the k largest values, largest first, ties by index ascending (the paper's order of blame).
-/// @param k      clipped to the number of values
-/// @param first  index of values[0]
-/// @throws Error (argument) for a negative k, Error (numeric) for a NaN.
-[[nodiscard]] inline std::vector<Index> largest(std::span<const double> values, Index k, Index first = 0) {
-  if (k < 0) throw Error(ErrorCode::argument, "k", "a number of units >= 0", std::to_string(k));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    if (std::isnan(values[i])) {
-      throw Error(ErrorCode::numeric, "unit " + std::to_string(first + static_cast<Index>(i)),
-                  "a number to rank", "NaN");
-    }
+/// The paper's order of blame, largest value first and ties by index ascending, or the same backwards.
+enum class Order { largest_first, smallest_first };
+
+/// @throws Error (argument) for a negative number of units.
+inline void check_count(Index count) {
+  if (count < 0) throw Error(ErrorCode::argument, "count", "a number of units >= 0", std::to_string(count));
+}
+
+/// The first `count` of the candidates in that order of their values; all where there are fewer.
+/// @param values      of all units, indexed by the candidates
+/// @throws Error (argument) for a negative count, Error (numeric) for a NaN among the candidates' values.
+[[nodiscard]] inline std::vector<Index> first_ranked(std::span<const double> values,
+                                                     std::span<const Index> candidates, Index count,
+                                                     Order order) {
+  check_count(count);
+  const auto value_of = [&](Index unit) { return values[static_cast<std::size_t>(unit)]; };
+  for (const Index unit : candidates) {
+    if (std::isnan(value_of(unit)))
+      throw Error(ErrorCode::numeric, "unit " + std::to_string(unit), "a number to rank", "NaN");
   }
-  std::vector<Index> order(values.size());
-  std::iota(order.begin(), order.end(), Index{0});
-  const auto count = std::min(k, static_cast<Index>(values.size()));
-  std::partial_sort(order.begin(), order.begin() + count, order.end(), [&](Index a, Index b) {
-    const double left = values[static_cast<std::size_t>(a)];
-    const double right = values[static_cast<std::size_t>(b)];
-    return left != right ? left > right : a < b;
-  });
-  order.resize(static_cast<std::size_t>(count));
-  for (Index& index : order) index += first;
-  return order;
+  const auto before = [&](Index a, Index b) {
+    return value_of(a) != value_of(b) ? value_of(a) > value_of(b) : a < b;
+  };
+  std::vector<Index> ranked(candidates.begin(), candidates.end());
+  const auto end = ranked.begin() + std::min(count, static_cast<Index>(ranked.size()));
+  if (order == Order::largest_first) {
+    std::partial_sort(ranked.begin(), end, ranked.end(), before);
+  } else {
+    std::partial_sort(ranked.begin(), end, ranked.end(), [&](Index a, Index b) { return before(b, a); });
+  }
+  ranked.erase(end, ranked.end());
+  return ranked;
+}
+
+/// 0 to count - 1.
+[[nodiscard]] inline std::vector<Index> first_indices(Index count) {
+  std::vector<Index> indices(static_cast<std::size_t>(count));
+  std::iota(indices.begin(), indices.end(), Index{0});
+  return indices;
+}
+
+/// Indices of the k largest values, largest first, ties by index ascending.
+/// @throws Error (argument) for a negative k, Error (numeric) for a NaN.
+[[nodiscard]] inline std::vector<Index> largest(std::span<const double> values, Index k) {
+  return first_ranked(values, first_indices(static_cast<Index>(values.size())), k, Order::largest_first);
 }
 
 }  // namespace culprit

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <numeric>
 #include <span>
 #include <string>
 #include <utility>
@@ -66,14 +67,27 @@ class Profile {
       throw Error(ErrorCode::argument, "unit range", "within 0 to " + std::to_string(size()),
                   std::to_string(first) + " to " + std::to_string(end));
     }
-    const auto count = static_cast<std::size_t>(end - first);
-    const auto ranked = [&](Index index) {
+    std::vector<Index> candidates(static_cast<std::size_t>(end - first));
+    std::iota(candidates.begin(), candidates.end(), first);
+    const auto described = [&](Index index) {
       const Unit unit = units_->unit(index);
       return RankedUnit{units_->layers()[static_cast<std::size_t>(unit.layer)].name, unit.channel,
                         (*values_)[index], index};
     };
-    const std::vector<Index> indices = largest({values_->data() + first, count}, k, first);
-    return indices | ranges::views::transform(ranked) | ranges::to<std::vector>();
+    const std::vector<Index> order = ranked(candidates, k, Order::largest_first);
+    return order | ranges::views::transform(described) | ranges::to<std::vector>();
+  }
+
+  /// The first `count` of the candidates in that order; all where there are fewer.
+  /// @throws Error (argument) for a negative count, Error (numeric) for a NaN among the candidates' values.
+  [[nodiscard]] std::vector<Index> ranked(std::span<const Index> candidates, Index count, Order order) const {
+    return first_ranked({values_->data(), static_cast<std::size_t>(size())}, candidates, count, order);
+  }
+
+  /// What a selection policy takes from all units (see the concept Selection), in its order.
+  template <class Selection>
+  [[nodiscard]] std::vector<Index> select(const Selection& selection) const {
+    return selection(*this, std::span<const Index>(first_indices(size())));
   }
 
  private:

@@ -55,10 +55,6 @@ class Units {
         throw Error(ErrorCode::argument, layer->name, "a number of units that an index can count",
                     std::to_string(layer->count) + " more than " + std::to_string(size_));
       }
-      if (layer->count > std::numeric_limits<Index>::max() - size_) {
-        throw Error(ErrorCode::argument, layer->name, "units that a 64-bit index can number",
-                    std::to_string(size_) + " and " + std::to_string(layer->count) + " more");
-      }
       const auto same_name = [&](const Layer& other) { return other.name == layer->name; };
       if (std::any_of(layers_.begin(), layer, same_name)) {
         throw Error(ErrorCode::argument, layer->name, "each parameter once", "the same name twice");
@@ -83,15 +79,17 @@ class Units {
     return {index, std::distance(layers_.begin(), layer), index - layer->first, layer->size};
   }
 
-  /// The layer of that parameter name. @throws Error (argument) when there is none.
-  [[nodiscard]] const Layer& layer(std::string_view name) const {
+  /// The layer of that parameter name, null when there is none.
+  [[nodiscard]] const Layer* find(std::string_view name) const {
     const auto found =
         std::find_if(layers_.begin(), layers_.end(), [&](const Layer& layer) { return layer.name == name; });
-    if (found == layers_.end()) {
-      throw Error(ErrorCode::argument, std::string(name), "the name of a layer with units",
-                  "an unknown name");
-    }
-    return *found;
+    return found == layers_.end() ? nullptr : &*found;
+  }
+
+  /// @throws Error (argument) when there is no layer of that parameter name.
+  [[nodiscard]] const Layer& layer(std::string_view name) const {
+    if (const Layer* const found = find(name)) return *found;
+    throw Error(ErrorCode::argument, std::string(name), "the name of a layer with units", "an unknown name");
   }
 
   /// The first difference to `other` in words, empty when names, shapes and counts agree.
@@ -100,13 +98,18 @@ class Units {
       return std::to_string(layers_.size()) + " layers against " + std::to_string(other.layers_.size());
     }
     for (std::size_t i = 0; i < layers_.size(); ++i) {
-      const Layer& a = layers_[i];
-      const Layer& b = other.layers_[i];
-      if (a.name != b.name) return "layer " + a.name + " against " + b.name;
-      if (a.shape != b.shape) return "shape of " + a.name;
-      if (a.count != b.count) {
-        return a.name + " has " + std::to_string(a.count) + " units against " + std::to_string(b.count);
-      }
+      std::string found = difference(layers_[i], other.layers_[i]);
+      if (!found.empty()) return found;
+    }
+    return {};
+  }
+
+  /// The same of two layers.
+  [[nodiscard]] static std::string difference(const Layer& a, const Layer& b) {
+    if (a.name != b.name) return "layer " + a.name + " against " + b.name;
+    if (a.shape != b.shape) return "shape of " + a.name;
+    if (a.count != b.count) {
+      return a.name + " has " + std::to_string(a.count) + " units against " + std::to_string(b.count);
     }
     return {};
   }

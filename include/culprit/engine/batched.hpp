@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -13,7 +14,9 @@
 
 #include <ATen/ops/_unsafe_view.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/util/Exception.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
@@ -30,6 +33,14 @@ namespace detail {
 
 using GradientSink = std::function<void(const visit::ParameterUse&, const at::Tensor& dy)>;
 
+/// @throws Error (model) when an in-place operation changed the input of a layer since the forward pass.
+inline void require_unchanged(const at::Tensor& input, std::int64_t version, const std::string& layer) {
+  if (input._version() != version) {
+    throw Error(ErrorCode::model, "input of " + layer, "a tensor left unchanged until the backward pass",
+                "one that an in-place operation changed");
+  }
+}
+
 /// A node of the backward graph at the output of a parameter's use: hands dY to the sink and passes it on.
 class Tap final : public torch::autograd::Node {
  public:
@@ -44,10 +55,7 @@ class Tap final : public torch::autograd::Node {
 
   torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
     if (gradients[0].defined()) {
-      if (use_.input._version() != version_) {
-        throw Error(ErrorCode::model, "input of " + layer_, "a tensor left unchanged until the backward pass",
-                    "one that an in-place operation changed");
-      }
+      require_unchanged(use_.input, version_, layer_);
       sink_(use_, gradients[0]);
     }
     release_variables();
@@ -64,17 +72,16 @@ class Tap final : public torch::autograd::Node {
   GradientSink sink_;
 };
 
-/// Puts a Tap at the output of every use, which also begins the graph there: nothing above the shallowest
-/// unit is differentiated, and no parameter needs to require a gradient.
-class TapInserter final : public visit::OperatorObserver {
+/// Sees the uses of a forward pass whose samples can be separated, and why they cannot.
+class UseObserver : public visit::OperatorObserver {
  public:
-  TapInserter(const visit::Plan& plan, Index batch)
-      : OperatorObserver(plan.parameters),
-        uses(plan.parameters.size(), 0),
-        units_(plan.units),
-        batch_(batch) {}
+  UseObserver(const visit::Plan& plan, Index batch)
+      : OperatorObserver(plan.parameters), uses(plan.parameters.size(), 0), batch_(batch) {}
 
-  void on_use(visit::ParameterUse use, at::Tensor& output) override {
+  /// A use with the batch as the first dimension of input and output, in a graph that autograd keeps.
+  virtual void on_separable_use(visit::ParameterUse /*use*/, at::Tensor& /*output*/) {}
+
+  void on_use(visit::ParameterUse use, at::Tensor& output) final {
     ++uses[use.parameter];
     if (use.input.dim() == 0 || use.input.size(0) != batch_ || output.size(0) != batch_) {
       uncovered = "an input whose first dimension is not the batch";
@@ -85,8 +92,31 @@ class TapInserter final : public visit::OperatorObserver {
       uncovered = "a parameter used where the model switches autograd off";
       return;
     }
-    // A later in-place operation on a view would rewrite the graph behind the tap.
+    // A later in-place operation on a view would rewrite the graph behind it.
     if (output.is_view()) output = at::_unsafe_view(output, output.sizes());
+    on_separable_use(std::move(use), output);
+  }
+
+  void on_batch_norm(const at::Tensor& /*input*/, const at::Tensor& /*owner*/, bool batch_statistics) final {
+    if (batch_statistics && batch_ > 1) uncovered = "batch norm over the batch";
+  }
+
+  void on_unknown(std::size_t /*parameter*/, const std::string& op) final { uncovered = op; }
+
+  std::vector<Index> uses;  ///< of each parameter in this forward pass
+  std::string uncovered;    ///< why the samples cannot be separated; empty when they can
+
+ private:
+  Index batch_;
+};
+
+/// Puts a Tap at the output of every use, which also begins the graph there: nothing above the shallowest
+/// unit is differentiated, and no parameter needs to require a gradient.
+class TapInserter final : public UseObserver {
+ public:
+  TapInserter(const visit::Plan& plan, Index batch) : UseObserver(plan, batch), units_(plan.units) {}
+
+  void on_separable_use(visit::ParameterUse use, at::Tensor& output) override {
     const std::string& layer = units_->layers()[use.parameter].name;
     const auto tap = std::make_shared<Tap>(std::move(use), layer, sink);
     const auto edge = torch::autograd::impl::gradient_edge(output);
@@ -94,20 +124,37 @@ class TapInserter final : public visit::OperatorObserver {
     torch::autograd::set_history(output, tap);
   }
 
-  void on_batch_norm(const at::Tensor& /*input*/, const at::Tensor& /*owner*/,
-                     bool batch_statistics) override {
-    if (batch_statistics && batch_ > 1) uncovered = "batch norm over the batch";
-  }
-
-  void on_unknown(std::size_t /*parameter*/, const std::string& op) override { uncovered = op; }
-
-  std::vector<Index> uses;  ///< of each parameter in this forward pass
-  GradientSink sink;        ///< where gradients go in the backward pass
-  std::string uncovered;    ///< why the samples cannot be separated; empty when they can
+  GradientSink sink;  ///< where gradients go in the backward pass
 
  private:
   std::shared_ptr<const Units> units_;
-  Index batch_;
+};
+
+/// Keeps every use with the history of its input and output, to differentiate by both afterwards.
+class HistoryKeeper final : public UseObserver {
+ public:
+  using UseObserver::UseObserver;
+
+  struct Kept {
+    visit::ParameterUse use;  ///< its input without history
+    at::Tensor input;
+    std::int64_t version;  ///< of the input
+    at::Tensor output;     ///< stays at this place of the graph, whatever is done in place to the model's own
+  };
+
+  void on_separable_use(visit::ParameterUse use, at::Tensor& output) override {
+    at::Tensor place = output.detach();
+    if (output.requires_grad()) {
+      torch::autograd::impl::set_gradient_edge(place, torch::autograd::impl::gradient_edge(output));
+    } else {  // what does not depend on the inputs has a gradient all the same
+      place.requires_grad_(true);
+      output = at::_unsafe_view(place, place.sizes());
+    }
+    const at::Tensor input = std::exchange(use.input, use.input.detach());
+    kept.push_back({std::move(use), input, input._version(), std::move(place)});
+  }
+
+  std::vector<Kept> kept;
 };
 
 /// Why the samples of a batch cannot be separated; empty when they can. One forward pass of another batch
@@ -118,7 +165,7 @@ inline std::string probe(const visit::Plan& plan, const at::Tensor& inputs) {
   if (inputs.size(0) == 1 || plan.probed->contains(shape)) return {};
   std::vector<Index> extents = inputs.sizes().vec();
   extents.front() = inputs.size(0) == 2 ? 3 : 2;
-  const auto observer = std::make_shared<TapInserter>(plan, extents.front());
+  const auto observer = std::make_shared<UseObserver>(plan, extents.front());
   visit::OperatorObserver::observe(
       observer, [&] { return plan.model.forward(private_copy(inputs.narrow(0, 0, 1).expand(extents))); });
   if (observer->uncovered.empty()) plan.probed->insert(shape);
@@ -186,6 +233,42 @@ class Reduction {
   std::vector<at::Tensor> summed_;  // gradients of parameters used more than once, until their last use
 };
 
+/// Gradients of sum over samples of <u_b, gradient of a parameter for sample b> with respect to dY and X of
+/// each of its uses, where u_b is the vector-Jacobian product of the aggregation.
+/// @param uses       of one parameter @param dys  of each use, [B, ...]
+/// @param cotangent  [B, layer.count]
+/// @param samples    in a block
+template <DifferentiableAggregation A>
+std::vector<FactorGradients> aggregation_vjp(const A& aggregation, const Layer& layer,
+                                             const std::vector<const visit::ParameterUse*>& uses,
+                                             const std::vector<at::Tensor>& dys, const at::Tensor& cotangent,
+                                             Index samples, at::ScalarType profile_dtype) {
+  Layer alone = layer;
+  alone.first = 0;
+  std::vector<FactorGradients> results;
+  for (std::size_t i = 0; i < uses.size(); ++i)
+    results.push_back({at::empty_like(dys[i]), at::empty_like(uses[i]->input)});
+  for (Index begin = 0; begin < cotangent.size(0); begin += samples) {
+    const Index count = std::min(samples, cotangent.size(0) - begin);
+    const auto part = [&](const at::Tensor& all) { return all.narrow(0, begin, count); };
+    at::Tensor gradient;
+    for (std::size_t i = 0; i < uses.size(); ++i) {
+      const at::Tensor of_use = weight_gradient(*uses[i], layer.shape, part(uses[i]->input), part(dys[i]));
+      gradient = gradient.defined() ? gradient.add(of_use) : of_use;
+    }
+    at::Tensor numbers = at::empty({count, layer.count}, at::dtype(profile_dtype));
+    reduce_layer(aggregation, gradient, alone, numbers, 0);
+    const at::Tensor u = reduce_layer_vjp(aggregation, gradient, layer, numbers, part(cotangent));
+    for (std::size_t i = 0; i < uses.size(); ++i) {
+      const FactorGradients found =
+          weight_gradient_vjp(*uses[i], layer.shape, u, part(uses[i]->input), part(dys[i]));
+      part(results[i].dy).copy_(found.dy);
+      part(results[i].x).copy_(found.x);
+    }
+  }
+  return results;
+}
+
 /// Says once in a process for each cause that a model runs one sample at a time.
 inline void warn_fallback(const std::string& cause) {
   static std::mutex mutex;
@@ -239,6 +322,101 @@ struct Batched {
     reduction.finish();
     return result;
   }
+
+  /// The vector-Jacobian product of the raw profiles for all samples at once, without a graph of any
+  /// weight's gradient.
+  ///
+  /// With u_b the cotangent pulled back through the aggregation, a layer's part is <u_b, dY_b *
+  /// unfold(X_b)^T>: linear in dY_b and in X_b. Its gradients for both are found by hand
+  /// (weight_gradient_vjp), and carried to the inputs by one pass through the backward graph of the dY and
+  /// the forward graph of the X.
+  /// @param inputs  [B, ...], floating-point @param targets  [B, ...] as the loss takes them
+  template <DifferentiableAggregation A, Loss L>
+  [[nodiscard]] Vjp vjp(const visit::Plan& plan, const A& aggregation, const L& loss,
+                        const at::Tensor& inputs, const at::Tensor& targets,
+                        const Cotangent& cotangent) const {
+    const GradientScope scope(plan.model);
+    const at::Tensor variable = differentiable_copy(inputs);
+    std::string uncovered = detail::probe(plan, inputs);
+    const auto keeper = std::make_shared<detail::HistoryKeeper>(plan, inputs.size(0));
+    at::Tensor outputs;
+    if (uncovered.empty()) {
+      outputs =
+          visit::OperatorObserver::observe(keeper, [&] { return plan.model.forward(variable.clone()); });
+      uncovered = keeper->uncovered;
+    }
+    if (!uncovered.empty()) {
+      detail::warn_fallback(uncovered);
+      return Loop{}.vjp(plan, aggregation, loss, inputs, targets, cotangent);
+    }
+
+    Vjp result;
+    BatchResult& batch = result.batch;
+    const auto [losses, seeds] = seed(loss, outputs, private_copy(targets), History::kept);
+    batch.losses = losses;
+    batch.outputs = outputs.detach();
+    torch::autograd::variable_list dys = gradients_of_uses(outputs, seeds, *keeper);
+    batch.profiles = at::empty({inputs.size(0), plan.units->size()}, at::dtype(profile_dtype(plan)));
+    detail::Reduction reduction(plan, aggregation, block_bytes, keeper->uses, batch.profiles);
+    std::vector<std::vector<std::size_t>> uses_of(plan.parameters.size());
+    for (std::size_t i = 0; i < dys.size(); ++i) {
+      const auto& [use, input, version, output] = keeper->kept[i];
+      if (!dys[i].defined()) continue;
+      detail::require_unchanged(input, version, plan.units->layers()[use.parameter].name);
+      reduction.take(use, dys[i].detach());
+      uses_of[use.parameter].push_back(i);
+    }
+    reduction.finish();
+
+    const at::Tensor weights = cotangent(batch.profiles, 0);
+    torch::autograd::variable_list factors, factor_gradients;
+    for (std::size_t parameter = 0; parameter < uses_of.size(); ++parameter) {
+      if (uses_of[parameter].empty()) continue;
+      const Layer& layer = plan.units->layers()[parameter];
+      std::vector<const visit::ParameterUse*> uses;
+      std::vector<at::Tensor> dys_of_uses;
+      Index sample_bytes = 1;
+      for (const std::size_t i : uses_of[parameter]) {
+        const visit::ParameterUse& use = keeper->kept[i].use;
+        uses.push_back(&use);
+        dys_of_uses.push_back(dys[i].detach());
+        sample_bytes = std::max(sample_bytes,
+                                dys[i].element_size() * block_elements(use, layer.shape, use.input, dys[i]));
+      }
+      const auto found = detail::aggregation_vjp(
+          aggregation, layer, uses, dys_of_uses, weights.narrow(1, layer.first, layer.count),
+          std::max<Index>(1, block_bytes / sample_bytes), profile_dtype(plan));
+      for (std::size_t n = 0; n < found.size(); ++n) {
+        const std::size_t i = uses_of[parameter][n];
+        for (const auto& [factor, gradient] :
+             {std::pair(dys[i], found[n].dy), std::pair(keeper->kept[i].input, found[n].x)}) {
+          if (!factor.requires_grad()) continue;
+          factors.push_back(factor);
+          factor_gradients.push_back(gradient);
+        }
+      }
+    }
+    if (!factors.empty()) {
+      result.input_gradient = torch::autograd::grad(factors, {variable}, factor_gradients,
+                                                    /*retain_graph=*/false, /*create_graph=*/false,
+                                                    /*allow_unused=*/true)[0];
+    }
+    if (!result.input_gradient.defined()) result.input_gradient = at::zeros_like(inputs);
+    return result;
+  }
+
+ private:
+  /// dY of each use that was kept, as a function of the inputs; undefined where the loss does not reach.
+  static torch::autograd::variable_list gradients_of_uses(const at::Tensor& outputs, const at::Tensor& seeds,
+                                                          const detail::HistoryKeeper& keeper) {
+    torch::autograd::variable_list places;
+    for (const auto& each : keeper.kept) places.push_back(each.output);
+    if (places.empty() || !outputs.requires_grad()) return torch::autograd::variable_list(places.size());
+    return torch::autograd::grad({outputs}, places, {seeds}, /*retain_graph=*/true, /*create_graph=*/true,
+                                 /*allow_unused=*/true);
+  }
 };
+
+static_assert(DifferentiableEngine<Batched>);
 
 }  // namespace culprit::engine

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -23,6 +24,22 @@ struct BatchResult {
       profiles;  ///< raw profiles (Eq. 1), [B, units], float32 or float64 as the model computes, on the CPU
   at::Tensor outputs;  ///< the model's outputs, detached
   at::Tensor losses;   ///< [B] float64
+};
+
+/// What makes a vector-Jacobian product of raw profiles: for each sample and unit, by how much the result
+/// changes with that number.
+///
+/// Called with the raw profiles of samples first, first + 1, ... of the batch; returns [samples, units] of
+/// any float dtype, on the CPU.
+class Cotangent : public std::function<at::Tensor(const at::Tensor& profiles, Index first)> {
+ public:
+  using std::function<at::Tensor(const at::Tensor&, Index)>::function;
+};
+
+/// A batch and the vector-Jacobian product of its raw profiles.
+struct Vjp {
+  BatchResult batch;
+  at::Tensor input_gradient;  ///< as inputs: for each sample, sum over units k of cotangent_k * ds_k/dx
 };
 
 /// For a scope: autograd on, in whatever mode the caller is, and no tensor of the model requiring a gradient;
@@ -71,28 +88,43 @@ void require_per_sample(const at::Tensor& losses, const at::Tensor& outputs) {
 
 }  // namespace detail
 
+/// Whether what is computed from the outputs goes on as a function of them, to be differentiated again.
+enum class History { cut, kept };
+
 /// Loss of each sample, and its gradient at the outputs: formed in float64, then cast to the dtype of the
 /// outputs.
 /// @param outputs  of the model, part of a graph or not
 template <Loss L>
 [[nodiscard]] std::pair<at::Tensor, at::Tensor> seed(const L& loss, const at::Tensor& outputs,
-                                                     const at::Tensor& targets) {
-  at::Tensor wide = outputs.detach().to(at::kDouble);
+                                                     const at::Tensor& targets,
+                                                     History history = History::cut) {
+  const bool kept = history == History::kept;
+  at::Tensor wide = (kept ? outputs : outputs.detach()).to(at::kDouble);
   at::Tensor losses;
   at::Tensor gradient;
   if constexpr (requires { loss.gradient(wide, targets); }) {
-    const at::NoGradGuard no_grad;
+    const at::AutoGradMode mode(kept);
     losses = loss(wide, targets);
     detail::require_per_sample<L>(losses, wide);
     gradient = loss.gradient(wide, targets);
   } else {
     const at::AutoGradMode with_grad(true);
-    wide = wide.clone().requires_grad_(true);
+    if (!wide.requires_grad()) wide = wide.clone().requires_grad_(true);
     losses = loss(wide, targets);
     detail::require_per_sample<L>(losses, wide);
-    gradient = torch::autograd::grad({losses.sum()}, {wide})[0];
+    gradient =
+        torch::autograd::grad({losses.sum()}, {wide}, {}, /*retain_graph=*/kept, /*create_graph=*/kept)[0];
   }
   return {losses.detach().to(at::kDouble), gradient.to(outputs.scalar_type())};
+}
+
+/// A copy of the inputs that a gradient is wanted of. @throws Error (dtype) for inputs without one.
+[[nodiscard]] inline at::Tensor differentiable_copy(const at::Tensor& inputs) {
+  if (!inputs.is_floating_point()) {
+    throw Error(ErrorCode::dtype, "inputs", "floating-point numbers, to differentiate by",
+                c10::toString(inputs.scalar_type()));
+  }
+  return private_copy(inputs).requires_grad_(true);
 }
 
 /// dtype of raw profiles: float64 for a float64 model, float32 for every other.

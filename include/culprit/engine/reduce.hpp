@@ -4,11 +4,16 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <string>
+#include <string_view>
 
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "culprit/concepts.hpp"
 
@@ -18,7 +23,7 @@ namespace culprit::engine {
 ///
 /// Sixteen independent accumulators let the compiler vectorize without reassociating floating-point sums, and
 /// keep the rounding error of a sum of n terms near n/16 units in the last place.
-template <Aggregation A, class T>
+template <ScalarAggregation A, class T>
 [[nodiscard]] T reduce_unit(const A& policy, const T* gradient, Index size) {
   constexpr Index lanes = 16;
   auto total = policy.map(gradient[0]);
@@ -44,27 +49,90 @@ template <Aggregation A, class T>
   return static_cast<T>(policy.finish(total, size));
 }
 
+namespace detail {
+
+template <class A>
+at::Tensor reduce_on_tensors(const A& policy, const at::Tensor& gradients, const Layer& layer) {
+  const at::Tensor units = gradients.reshape({gradients.size(0), layer.count, layer.size});
+  at::Tensor numbers = policy(units);
+  if (numbers.sizes() != units.sizes().slice(0, 2)) {
+    throw Error(ErrorCode::shape, "aggregation " + std::string(std::string_view(A::name)),
+                "one number for each sample and unit of " + c10::str(units.sizes()),
+                c10::str(numbers.sizes()));
+  }
+  return numbers;
+}
+
+/// Calls `each(i)` for every unit of every sample, i = sample * units + unit.
+template <class Each>
+void for_each_unit(Index samples, const Layer& layer, const Each& each) {
+  constexpr Index elements_per_task = 32768;
+  const Index grain = std::max<Index>(1, elements_per_task / layer.size);
+  at::parallel_for(0, samples * layer.count, grain, [&](Index begin, Index end) {
+    for (Index i = begin; i < end; ++i) each(i);
+  });
+}
+
+}  // namespace detail
+
 /// Reduces the gradients of one layer for a block of samples into its columns of the raw profiles.
 /// @param gradients  [samples, layer.count * layer.size], float32 or float64, any device
 /// @param profiles   [batch, units], same dtype, on the CPU
 /// @param sample     row of `profiles` where the block begins
+/// @throws Error (shape) when an aggregation on tensors gives anything but one number for each unit.
 template <Aggregation A>
 void reduce_layer(const A& policy, const at::Tensor& gradients, const Layer& layer, at::Tensor& profiles,
                   Index sample) {
-  constexpr Index elements_per_task = 32768;
-  const at::Tensor block = gradients.to(at::kCPU, profiles.scalar_type()).contiguous();
-  AT_DISPATCH_FLOATING_TYPES(block.scalar_type(), "culprit::reduce_layer", [&] {
-    const auto* source = block.const_data_ptr<scalar_t>();
-    auto* target = profiles.mutable_data_ptr<scalar_t>() + sample * profiles.stride(0) + layer.first;
-    const Index row = profiles.stride(0);
-    const Index grain = std::max<Index>(1, elements_per_task / layer.size);
-    at::parallel_for(0, block.size(0) * layer.count, grain, [&](Index begin, Index end) {
-      for (Index i = begin; i < end; ++i) {
+  if constexpr (TensorAggregation<A>) {
+    profiles.narrow(0, sample, gradients.size(0))
+        .narrow(1, layer.first, layer.count)
+        .copy_(detail::reduce_on_tensors(policy, gradients, layer));
+  } else {
+    const at::Tensor block = gradients.to(at::kCPU, profiles.scalar_type()).contiguous();
+    AT_DISPATCH_FLOATING_TYPES(block.scalar_type(), "culprit::reduce_layer", [&] {
+      const auto* source = block.const_data_ptr<scalar_t>();
+      auto* target = profiles.mutable_data_ptr<scalar_t>() + sample * profiles.stride(0) + layer.first;
+      const Index row = profiles.stride(0);
+      detail::for_each_unit(block.size(0), layer, [&](Index i) {
         target[(i / layer.count) * row + i % layer.count] =
             reduce_unit(policy, source + i * layer.size, layer.size);
-      }
+      });
     });
-  });
+  }
+}
+
+/// The vector-Jacobian product of reduce_layer: how the cotangent's sum of numbers changes with each
+/// gradient.
+/// @param gradients  as for reduce_layer
+/// @param numbers    [samples, layer.count], what reduce_layer gave, on the CPU
+/// @param cotangent  [samples, layer.count], on the CPU
+/// @returns          as gradients
+template <DifferentiableAggregation A>
+[[nodiscard]] at::Tensor reduce_layer_vjp(const A& policy, const at::Tensor& gradients, const Layer& layer,
+                                          const at::Tensor& numbers, const at::Tensor& cotangent) {
+  if constexpr (TensorAggregation<A>) {
+    const at::AutoGradMode with_grad(true);
+    const at::Tensor variable = gradients.detach().requires_grad_(true);
+    return torch::autograd::grad({detail::reduce_on_tensors(policy, variable, layer)}, {variable},
+                                 {cotangent.to(gradients.options())})[0];
+  } else {
+    const at::Tensor results = numbers.contiguous();
+    const at::Tensor block = gradients.to(results.options()).contiguous();
+    const at::Tensor weights = cotangent.to(block.options()).contiguous();
+    at::Tensor slopes = at::empty_like(block);
+    AT_DISPATCH_FLOATING_TYPES(block.scalar_type(), "culprit::reduce_layer_vjp", [&] {
+      const auto* gradient = block.const_data_ptr<scalar_t>();
+      const auto* result = results.const_data_ptr<scalar_t>();
+      const auto* weight = weights.const_data_ptr<scalar_t>();
+      auto* slope = slopes.mutable_data_ptr<scalar_t>();
+      detail::for_each_unit(block.size(0), layer, [&](Index i) {
+        for (Index j = i * layer.size; j < (i + 1) * layer.size; ++j) {
+          slope[j] = static_cast<scalar_t>(weight[i] * policy.derivative(gradient[j], result[i], layer.size));
+        }
+      });
+    });
+    return slopes.to(gradients.options());
+  }
 }
 
 /// What a layer's units are worth when no gradient reaches them: the policy's number for zero gradients.

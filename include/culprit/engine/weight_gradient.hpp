@@ -7,6 +7,8 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/convolution.h>
+#include <ATen/ops/convolution_backward.h>
 
 #include "culprit/visit/operator_observer.hpp"
 
@@ -72,6 +74,55 @@ inline at::Tensor convolution_gradient(const at::Tensor& rows, const at::Tensor&
   }
   if (use.transposed) return detail::convolution_gradient(x, dy, use, weight_shape);
   return detail::convolution_gradient(dy, x, use, weight_shape);
+}
+
+/// What <u, gradient of the weight> depends on through each of its two factors.
+struct FactorGradients {
+  at::Tensor dy;  ///< the use's own operation on X with each sample's u as its weight
+  at::Tensor x;   ///< and that operation's gradient for its input, at dY
+};
+
+/// Gradients of sum over samples of <u_b, dY_b * unfold(X_b)^T> with respect to dY and X.
+/// @param u   [b, weight elements], a constant for each sample
+/// @param x   input of the use for b samples @param dy  gradient of its output for the same samples
+[[nodiscard]] inline FactorGradients weight_gradient_vjp(const visit::ParameterUse& use,
+                                                         at::IntArrayRef weight_shape, const at::Tensor& u,
+                                                         const at::Tensor& x, const at::Tensor& dy) {
+  const std::int64_t batch = x.size(0);
+  if (use.kind == visit::ParameterUse::Kind::linear) {
+    const at::Tensor weights = u.reshape({batch, weight_shape[0], weight_shape[1]});
+    const at::Tensor rows = dy.reshape({batch, -1, weight_shape[0]});
+    const at::Tensor columns = x.reshape({batch, -1, weight_shape[1]});
+    return {at::bmm(columns, weights.transpose(1, 2)).reshape(dy.sizes()),
+            at::bmm(rows, weights).reshape(x.sizes())};
+  }
+  // A sample is a group of channels of one large sample, so that each has a weight of its own.
+  const auto as_groups = [&](const at::Tensor& tensor) {
+    std::vector<std::int64_t> sizes = tensor.sizes().vec();
+    sizes[0] = 1;
+    sizes[1] *= batch;
+    return tensor.reshape(sizes);
+  };
+  std::vector<std::int64_t> weight_sizes = weight_shape.vec();
+  weight_sizes[0] *= batch;
+  const at::Tensor weights = u.reshape(weight_sizes);
+  const at::Tensor wide_x = as_groups(x);
+  const at::Tensor wide_dy = as_groups(dy);
+  std::vector<std::int64_t> output_padding(use.stride.size(), 0);
+  if (use.transposed) {
+    for (std::size_t d = 0; d < output_padding.size(); ++d) {
+      const auto axis = static_cast<std::int64_t>(d) + 2;
+      output_padding[d] = dy.size(axis) - ((x.size(axis) - 1) * use.stride[d] - 2 * use.padding[d] +
+                                           use.dilation[d] * (weight_shape[d + 2] - 1) + 1);
+    }
+  }
+  const std::int64_t groups = batch * use.groups;
+  const at::Tensor to_dy = at::convolution(wide_x, weights, {}, use.stride, use.padding, use.dilation,
+                                           use.transposed, output_padding, groups);
+  const at::Tensor to_x = std::get<0>(at::convolution_backward(wide_dy, wide_x, weights, {}, use.stride,
+                                                               use.padding, use.dilation, use.transposed,
+                                                               output_padding, groups, {true, false, false}));
+  return {to_dy.reshape(dy.sizes()), to_x.reshape(x.sizes())};
 }
 
 /// Elements of the temporary block that one sample needs: unfolded columns and gradient.

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -107,8 +108,10 @@ inline const std::string& metadata_at(const Safetensors& file, const std::string
 
 }  // namespace detail
 
-/// Writes a baseline as safetensors: `mean` and `std` F64 [units], `count` I64 [1]; as metadata the units by
-/// layer, the dead units, the fingerprint and `extra`.
+/// Writes a baseline as safetensors: `mean` and `std` F64 [units], `count` I64 [1]; where it has quantiles,
+/// their buckets unit by unit as `quantile_keys` and `quantile_counts` I64 [buckets] and `quantile_ends` I64
+/// [units], where each unit's buckets end; as metadata the units by layer, the dead units, the fingerprint
+/// and `extra`.
 /// @throws Error (io) when the file cannot be written.
 inline void save_baseline(const std::filesystem::path& path, const Baseline& baseline,
                           std::map<std::string, std::string> extra = {}) {
@@ -118,11 +121,26 @@ inline void save_baseline(const std::filesystem::path& path, const Baseline& bas
   const auto values = [](const Eigen::VectorXd& vector) {
     return std::span<const double>(vector.data(), static_cast<std::size_t>(vector.size()));
   };
-  const std::vector<std::pair<std::string, TensorView>> tensors{
+  std::vector<std::pair<std::string, TensorView>> tensors{
       {"mean", view_of(values(mean), {mean.size()})},
       {"std", view_of(values(stddev), {stddev.size()})},
       {"count", view_of(std::span<const std::int64_t>(&count, 1), {1})},
   };
+  std::vector<std::int64_t> keys, counts, ends;
+  if (baseline.quantiles()) {
+    for (const Quantiles::Buckets& buckets : baseline.quantiles()->buckets()) {
+      for (const Quantiles::Bucket& bucket : buckets) {
+        keys.push_back(bucket.key);
+        counts.push_back(bucket.count);
+      }
+      ends.push_back(static_cast<std::int64_t>(keys.size()));
+    }
+    for (const auto& [name, list] : {std::pair("quantile_keys", &keys), std::pair("quantile_counts", &counts),
+                                     std::pair("quantile_ends", &ends)}) {
+      tensors.emplace_back(
+          name, view_of(std::span<const std::int64_t>(*list), {static_cast<std::int64_t>(list->size())}));
+    }
+  }
   const std::vector<Index> dead = baseline.dead();
   extra["format"] = detail::baseline_format;
   extra["units"] = dump(units_to_json(baseline.units()));
@@ -132,6 +150,30 @@ inline void save_baseline(const std::filesystem::path& path, const Baseline& bas
 }
 
 namespace detail {
+
+inline std::optional<Quantiles> read_quantiles(const Safetensors& file, const std::string& place) {
+  if (!file.contains("quantile_ends")) return std::nullopt;
+  const auto keys = file.read<std::int64_t>("quantile_keys");
+  const auto counts = file.read<std::int64_t>("quantile_counts");
+  const auto ends = file.read<std::int64_t>("quantile_ends");
+  if (keys.size() != counts.size()) {
+    throw Error(ErrorCode::shape, place + ", tensor quantile_counts",
+                std::to_string(keys.size()) + " values, as quantile_keys", std::to_string(counts.size()));
+  }
+  std::vector<Quantiles::Buckets> units(ends.size());
+  std::int64_t begin = 0;
+  for (std::size_t unit = 0; unit < units.size(); ++unit) {
+    if (ends[unit] < begin || ends[unit] > static_cast<std::int64_t>(keys.size())) {
+      throw Error(ErrorCode::format, place + ", tensor quantile_ends",
+                  "ascending from 0 to " + std::to_string(keys.size()), std::to_string(ends[unit]));
+    }
+    for (; begin < ends[unit]; ++begin) {
+      const auto i = static_cast<std::size_t>(begin);
+      units[unit].push_back({keys[i], counts[i]});
+    }
+  }
+  return Quantiles(std::move(units));
+}
 
 inline Baseline read_baseline(const Safetensors& file, const std::string& place) {
   const std::string& format = metadata_at(file, "format", place);
@@ -155,7 +197,7 @@ inline Baseline read_baseline(const Safetensors& file, const std::string& place)
     throw Error(ErrorCode::shape, place + ", tensor count", "1 value", std::to_string(count.size()));
   }
   return Baseline(std::move(units), Moments(count.front(), vector("mean"), vector("std")),
-                  fingerprint_from_json(parse("fingerprint")));
+                  fingerprint_from_json(parse("fingerprint")), read_quantiles(file, place));
 }
 
 }  // namespace detail

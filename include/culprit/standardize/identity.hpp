@@ -12,8 +12,9 @@ struct Identity {
   static constexpr std::string_view name = "identity";
 
   [[nodiscard]] double operator()(double s, const UnitStatistics& /*unit*/) const { return s; }
+  [[nodiscard]] double derivative(double /*s*/, const UnitStatistics& /*unit*/) const { return 1.0; }
 };
 
-static_assert(Standardization<Identity>);
+static_assert(DifferentiableStandardization<Identity>);
 
 }  // namespace culprit::standardize

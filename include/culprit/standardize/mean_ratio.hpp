@@ -14,8 +14,12 @@ struct MeanRatio {
   [[nodiscard]] double operator()(double s, const UnitStatistics& unit) const {
     return unit.stddev <= dead_stddev || unit.mean == 0.0 ? 0.0 : s / unit.mean;
   }
+  /// 1 / mu; 0 where the ratio is 0 by definition.
+  [[nodiscard]] double derivative(double /*s*/, const UnitStatistics& unit) const {
+    return unit.stddev <= dead_stddev || unit.mean == 0.0 ? 0.0 : 1.0 / unit.mean;
+  }
 };
 
-static_assert(Standardization<MeanRatio>);
+static_assert(DifferentiableStandardization<MeanRatio>);
 
 }  // namespace culprit::standardize

@@ -14,8 +14,12 @@ struct ZScore {
   [[nodiscard]] double operator()(double s, const UnitStatistics& unit) const {
     return unit.stddev <= dead_stddev ? 0.0 : (s - unit.mean) / unit.stddev;
   }
+  /// 1 / sigma; 0 for a dead unit.
+  [[nodiscard]] double derivative(double /*s*/, const UnitStatistics& unit) const {
+    return unit.stddev <= dead_stddev ? 0.0 : 1.0 / unit.stddev;
+  }
 };
 
-static_assert(Standardization<ZScore>);
+static_assert(DifferentiableStandardization<ZScore>);
 
 }  // namespace culprit::standardize

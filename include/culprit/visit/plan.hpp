@@ -8,6 +8,7 @@
 
 #include "culprit/core/granularity.hpp"
 #include "culprit/core/units.hpp"
+#include "culprit/select/layer_range.hpp"
 #include "culprit/visit/model_view.hpp"
 
 namespace culprit::visit {
@@ -25,11 +26,13 @@ struct Plan {
 
 /// Numbers the units of a model.
 /// @param visitor  says by its shape whether a parameter holds units
-/// @throws Error (model) when no parameter does.
-template <class Visitor>
-[[nodiscard]] Plan make_plan(ModelView model, const Visitor& visitor, Granularity granularity) {
-  std::vector<Layer> layers;
-  std::vector<at::Tensor> parameters;
+/// @param range    which of the layers so found are taken, numbered anew; the others are not even looked at
+/// @throws Error (model) when no parameter holds units, Error (argument) when none of these is in the range.
+template <class V>
+[[nodiscard]] Plan make_plan(ModelView model, const V& visitor, Granularity granularity,
+                             const select::LayerRange& range = {}) {
+  std::vector<Layer> all;
+  std::vector<at::Tensor> holders;
   for (const auto& [name, tensor] : model.parameters) {
     if (tensor.numel() == 0 || !tensor.is_floating_point() || !visitor(tensor.sizes())) continue;
     Layer layer;
@@ -47,12 +50,18 @@ template <class Visitor>
         break;
     }
     layer.size = tensor.numel() / layer.count;
-    layers.push_back(std::move(layer));
-    parameters.push_back(tensor);
+    all.push_back(std::move(layer));
+    holders.push_back(tensor);
   }
-  if (layers.empty()) {
+  if (all.empty()) {
     throw Error(ErrorCode::model, "model", "a parameter that holds units (such as a 4-D convolution weight)",
                 std::to_string(model.parameters.size()) + " parameters, none of that shape");
+  }
+  std::vector<Layer> layers;
+  std::vector<at::Tensor> parameters;
+  for (const std::size_t number : range.layers(all)) {
+    layers.push_back(std::move(all[number]));
+    parameters.push_back(std::move(holders[number]));
   }
   auto units = std::make_shared<const Units>(std::move(layers));
   return {std::move(model), std::move(units), std::move(parameters)};

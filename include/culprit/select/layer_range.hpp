@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fnmatch.h>
+
+#include "culprit/concepts.hpp"
+#include "culprit/core/profile.hpp"
+
+namespace culprit::select {
+
+/// The units of some layers, ascending: those for which every member that is set holds.
+///   LayerRange{.pattern = "layer3.*"}       by name
+///   LayerRange{.first = 4, .end = 8}        by number among the layers with units: 4 to 7
+///   LayerRange{.up_to = "features.19"}      that layer and all before it (the paper's shallow layers: up to
+///   LayerRange{.after = "features.19"}      VGG-19's relu4_1), and all behind it (its deep ones)
+/// A layer goes by the name of its parameter, with or without ".weight".
+///
+/// Also what limits a Profiler (Profiler::within): there, nothing outside is computed.
+struct LayerRange {
+  static constexpr std::string_view name = "layer_range";
+  Index first = 0;
+  Index end = std::numeric_limits<Index>::max();
+  std::string pattern{};  ///< shell wildcards: * any text, ? any character, [...] one of a set
+  std::string up_to{};
+  std::string after{};
+
+  /// The numbers of the layers in the range, ascending; never none.
+  /// @throws Error (argument) for a name that no layer has, and for a range without layers.
+  [[nodiscard]] std::vector<std::size_t> layers(const std::vector<Layer>& all) const {
+    const auto count = static_cast<Index>(all.size());
+    const Index begin = std::max(first, after.empty() ? 0 : find(all, after) + 1);
+    const Index stop = std::min({end, count, up_to.empty() ? count : find(all, up_to) + 1});
+    std::vector<std::size_t> numbers;
+    for (Index i = std::max<Index>(begin, 0); i < stop; ++i) {
+      const auto number = static_cast<std::size_t>(i);
+      if (pattern.empty() || matches(all[number].name)) numbers.push_back(number);
+    }
+    if (numbers.empty()) {
+      throw Error(ErrorCode::argument, "layer range", "at least one layer of the model",
+                  description() + ", which none of its " + std::to_string(count) + " layers is in");
+    }
+    return numbers;
+  }
+
+  [[nodiscard]] std::vector<Index> operator()(const Profile& profile,
+                                              std::span<const Index> candidates) const {
+    std::vector<Index> taken;
+    for (const std::size_t number : layers(profile.units().layers())) {
+      const Layer& layer = profile.units().layers()[number];
+      const auto from = std::ranges::lower_bound(candidates, layer.first);
+      taken.insert(taken.end(), from, std::ranges::lower_bound(candidates, layer.end()));
+    }
+    return taken;
+  }
+
+  /// The members that are set, in words; "all layers" when none is.
+  [[nodiscard]] std::string description() const {
+    std::string text;
+    const auto say = [&](const std::string& words) { text += (text.empty() ? "" : ", ") + words; };
+    if (first != 0) say("from layer " + std::to_string(first));
+    if (end != std::numeric_limits<Index>::max()) say("before layer " + std::to_string(end));
+    if (!pattern.empty()) say("named like " + pattern);
+    if (!up_to.empty()) say("up to " + up_to);
+    if (!after.empty()) say("after " + after);
+    return text.empty() ? "all layers" : text;
+  }
+
+ private:
+  [[nodiscard]] bool matches(const std::string& layer) const {
+    return ::fnmatch(pattern.c_str(), layer.c_str(), 0) == 0 ||
+           ::fnmatch((pattern + ".weight").c_str(), layer.c_str(), 0) == 0;
+  }
+
+  static Index find(const std::vector<Layer>& all, const std::string& wanted) {
+    const auto found = std::ranges::find_if(
+        all, [&](const Layer& layer) { return layer.name == wanted || layer.name == wanted + ".weight"; });
+    if (found == all.end()) {
+      throw Error(ErrorCode::argument, "layer range", "the name of a layer with units", wanted);
+    }
+    return found - all.begin();
+  }
+};
+
+static_assert(Selection<LayerRange>);
+
+}  // namespace culprit::select

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "culprit/concepts.hpp"
+#include "culprit/core/profile.hpp"
+
+namespace culprit::select {
+
+/// `count` candidates drawn without replacement, ascending, whatever their values: the paper's control. The
+/// same ones for the same seed and number of candidates, on every machine. All where there are fewer.
+struct Random {
+  static constexpr std::string_view name = "random";
+  Index count = 10;
+  std::uint64_t seed = 0;
+
+  /// @throws Error (argument) for a count below 0.
+  [[nodiscard]] std::vector<Index> operator()(const Profile& /*profile*/,
+                                              std::span<const Index> candidates) const {
+    check_count(count);
+    std::vector<Index> drawn;
+    std::mt19937_64 random(seed);
+    const auto wanted = static_cast<std::uint64_t>(count);
+    std::uint64_t left = candidates.size();
+    // Knuth's algorithm S: each candidate with the probability that fills what is missing from what is left.
+    for (const Index candidate : candidates) {
+      if (drawn.size() == wanted) break;
+      if (random() % left < wanted - drawn.size()) drawn.push_back(candidate);
+      --left;
+    }
+    return drawn;
+  }
+  [[nodiscard]] std::string description() const {
+    return "random " + std::to_string(count) + " by seed " + std::to_string(seed);
+  }
+};
+
+static_assert(Selection<Random>);
+
+}  // namespace culprit::select

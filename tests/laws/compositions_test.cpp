@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+// Every policy of every role with every one of the others, on a small network: what is composed gives what
+// its parts give one by one, by the engine Loop.
+#include "engine/nets.hpp"
+#include "laws/policies.hpp"
+
+using namespace culprit;
+using namespace culprit::test;
+
+namespace {
+
+constexpr double tolerance = 1e-9;
+
+struct Bench {
+  Bench() {
+    torch::manual_seed(seed());
+    model = torch::nn::Sequential(torch::nn::Conv2d(torch::nn::Conv2dOptions(2, 4, 3).padding(1)),
+                                  torch::nn::BatchNorm2d(4), torch::nn::ReLU(torch::nn::ReLUOptions(true)),
+                                  torch::nn::Conv2d(torch::nn::Conv2dOptions(4, 4, 3).stride(2).groups(2)),
+                                  torch::nn::Tanh(), torch::nn::Flatten(), torch::nn::Linear(16, 6),
+                                  torch::nn::Tanh(), torch::nn::Linear(6, 3));
+    model->to(at::kDouble);
+    model->eval();
+    inputs = normal({7, 2, 6, 6});
+    targets = classes(7, 3);
+  }
+
+  torch::nn::Sequential model{nullptr};
+  at::Tensor inputs, targets;
+};
+
+template <class Tuple, class Use>
+void for_each_policy(const Use& use) {
+  std::apply([&](const auto&... policy) { (use(policy), ...); }, Tuple{});
+}
+
+double apart(const Eigen::VectorXd& a, const Eigen::VectorXd& b) {
+  return (a - b).cwiseAbs().maxCoeff() / std::max(b.cwiseAbs().maxCoeff(), 1e-300);
+}
+
+}  // namespace
+
+TEMPLATE_LIST_TEST_CASE("Every composition gives what its parts give", "[laws]", Aggregations) {
+  const TestType aggregation{};
+  Bench bench;
+  int compositions = 0;
+  for_each_policy<Visitors>([&](const auto& visitor) {
+    const visit::Plan plan = visit::make_plan(visit::view(bench.model), visitor, granularity_of<TestType>());
+    const auto loop = engine::Loop{}(plan, aggregation, loss::CrossEntropy{}, bench.inputs, bench.targets);
+    const RowMatrix raw = to_matrix(loop.profiles);
+    Moments moments(raw.cols());
+    moments.add(raw);
+    Quantiles quantiles(raw.cols());
+    quantiles.add(raw);
+    for_each_policy<Standardizations>([&](const auto& standardization) {
+      for_each_policy<Engines>([&](const auto& engine) {
+        const Profiler profiler{aggregation, standardization, visitor, engine};
+        INFO(describe(aggregation) << ", " << describe(standardization) << ", " << plan.units->size()
+                                   << " units");
+        const Baseline baseline =
+            profiler.fit(bench.model, std::vector{std::pair(bench.inputs, bench.targets)});
+        CHECK(apart(baseline.mean(), moments.mean()) <= tolerance);
+        CHECK(apart(baseline.stddev(), moments.stddev()) <= tolerance);
+        const Sample sample{bench.inputs[2], bench.targets[2].template item<Index>()};
+        const Profile profile = profiler(bench.model, sample, baseline);
+        Eigen::VectorXd expected(raw.cols());
+        for (Index k = 0; k < raw.cols(); ++k)
+          expected[k] = standardization(raw(2, k), baseline.statistics(k));
+        CHECK(apart(profile.values(), expected) <= tolerance);
+        ++compositions;
+      });
+    });
+  });
+  CHECK(compositions == 3 * 4 * 2);
+}
+
+TEMPLATE_LIST_TEST_CASE("Every differentiable composition has the input saliency of its parts", "[laws]",
+                        Aggregations) {
+  const TestType aggregation{};
+  Bench bench;
+  const visit::AllWeights visitor;
+  const Sample sample{bench.inputs[2], bench.targets[2].item<Index>()};
+  int compositions = 0;
+  for_each_policy<Standardizations>([&](const auto& standardization) {
+    const Profiler reference{aggregation, standardization, visitor, engine::Loop{}};
+    const visit::Plan plan = reference.plan(bench.model);
+    const Baseline baseline = reference.fit(bench.model, std::vector{std::pair(bench.inputs, bench.targets)});
+    for_each_policy<Distances>([&](const auto& distance) {
+      if constexpr (DifferentiableDistance<std::remove_cvref_t<decltype(distance)>>) {
+        const select::Top top{.count = 4};
+        const Profile z = reference(bench.model, sample, baseline);
+        Eigen::VectorXd boosted = z.values();
+        for (const Index unit : z.select(top)) boosted[unit] *= 100.0;
+        const Profile raw = reference(bench.model, sample);
+        // Eq. 4 step by step: D's gradient, times that of the standardization, through the profile.
+        Eigen::VectorXd slope = distance.gradient(z.values(), boosted);
+        for (Index k = 0; k < z.size(); ++k)
+          slope[k] *= standardization.derivative(raw[k], baseline.statistics(k));
+        const at::Tensor cotangent =
+            at::tensor(std::vector<double>(slope.begin(), slope.end()), at::kDouble).unsqueeze(0);
+        const at::Tensor expected =
+            engine::Loop{}
+                .vjp(plan, aggregation, loss::CrossEntropy{}, sample.input.unsqueeze(0),
+                     bench.targets.narrow(0, 2, 1),
+                     engine::Cotangent([&](const at::Tensor&, Index) { return cotangent; }))
+                .input_gradient[0];
+        for_each_policy<Engines>([&](const auto& engine) {
+          INFO(describe(aggregation) << ", " << describe(standardization) << ", " << describe(distance));
+          const InputSaliency saliency{Profiler{aggregation, standardization, visitor, engine}, distance,
+                                       top};
+          const InputGradient came = saliency(bench.model, sample, baseline);
+          CHECK(came.boosted == z.select(top));
+          CHECK(came.distance == Approx(distance(z.values(), boosted)).epsilon(1e-9));
+          const double largest = expected.abs().max().item<double>();
+          CHECK((came.gradient - expected).abs().max().item<double>() <= tolerance * largest);
+          CHECK(largest > 0.0);
+          ++compositions;
+        });
+      }
+    });
+  });
+  CHECK(compositions == 4 * 2 * 2);
+}
+
+TEMPLATE_LIST_TEST_CASE("Every engine gives a sample the same profile whatever batch it is in", "[laws]",
+                        Engines) {
+  Bench bench;
+  const Profiler profiler{aggregate::MeanAbs{}, standardize::ZScore{}, visit::AllWeights{}, TestType{}};
+  const visit::Plan plan = profiler.plan(bench.model);
+  const at::Tensor together = profiler.batch(plan, bench.inputs, bench.targets).profiles;
+  for (Index i = 0; i < 7; ++i) {
+    const at::Tensor alone =
+        profiler.batch(plan, bench.inputs.narrow(0, i, 1), bench.targets.narrow(0, i, 1)).profiles;
+    CHECK(at::allclose(alone[0], together[i], 1e-12, 1e-15));
+  }
+  const at::Tensor order = at::randperm(7, at::kLong);
+  CHECK(at::allclose(
+      profiler.batch(plan, bench.inputs.index_select(0, order), bench.targets.index_select(0, order))
+          .profiles,
+      together.index_select(0, order), 1e-12, 1e-15));
+}
+
+TEMPLATE_LIST_TEST_CASE("A visitor looks at shapes alone, and each unit is part of one parameter", "[laws]",
+                        Visitors) {
+  Bench bench;
+  const visit::ModelView view = visit::view(bench.model);
+  const visit::Plan plan = visit::make_plan(view, TestType{}, Granularity::filter);
+  Index units = 0;
+  for (std::size_t i = 0; i < plan.parameters.size(); ++i) {
+    const Layer& layer = plan.units->layers()[i];
+    CHECK(TestType{}(plan.parameters[i].sizes()));
+    CHECK(layer.count == plan.parameters[i].size(0));
+    CHECK(layer.count * layer.size == plan.parameters[i].numel());
+    units += layer.count;
+  }
+  CHECK(plan.units->size() == units);
+  CHECK(static_cast<std::ptrdiff_t>(plan.parameters.size()) ==
+        std::ranges::count_if(
+            view.parameters, [](const visit::NamedTensor& each) { return TestType{}(each.tensor.sizes()); }));
+}
