@@ -1,47 +1,54 @@
 // SPDX-License-Identifier: MIT
-// An aggregation of your own: the share of a filter's parameters whose gradient is above a threshold. It runs
-// inside the engine's inner loop like those of the library.
+// An aggregation of your own, used for all that those of the library are used for.
+//   example_02_own_policy examples/weights/resnet8_fashion.safetensors /usr/share/datasets/fashion-mnist
 #include <iostream>
 
-#include <torch/torch.h>
-
 #include "culprit/culprit.hpp"
+#include "data/dataset.hpp"
+#include "data/loader.hpp"
+#include "models/weights.hpp"
+#include "models/zoo.hpp"
 
 namespace cu = culprit;
 
-struct ShareAbove {
-  static constexpr std::string_view name = "share_above";
-  double threshold = 1e-4;
+// [policy]
+/// By how much a filter's gradients exceed a threshold on average: small ones, however many, do not count.
+struct Excess {
+  static constexpr std::string_view name = "excess";
+  double threshold = 1e-3;
 
-  double map(double gradient) const { return std::abs(gradient) > threshold ? 1 : 0; }
+  double map(double g) const { return std::max(std::abs(g) - threshold, 0.0); }
   double combine(double a, double b) const { return a + b; }
-  double finish(double count, cu::Index size) const { return count / static_cast<double>(size); }
-  std::string description() const { return "share above " + std::to_string(threshold); }
-};
-static_assert(cu::Aggregation<ShareAbove>);
-
-struct SmallNet : torch::nn::Module {
-  SmallNet() {
-    register_module("conv1", conv1);
-    register_module("conv2", conv2);
-    register_module("linear", linear);
+  double finish(double sum, cu::Index size) const { return sum / double(size); }
+  double derivative(double g, double /*result*/, cu::Index size) const {  // for input saliency
+    return std::abs(g) > threshold ? std::copysign(1.0 / double(size), g) : 0.0;
   }
-  torch::Tensor forward(const torch::Tensor& x) { return linear(conv2(conv1(x).relu()).relu().mean({2, 3})); }
-  torch::nn::Conv2d conv1{torch::nn::Conv2dOptions(3, 8, 3).padding(1)};
-  torch::nn::Conv2d conv2{torch::nn::Conv2dOptions(8, 16, 3).stride(2)};
-  torch::nn::Linear linear{16, 10};
+  std::string description() const { return "excess over " + std::to_string(threshold); }
 };
+static_assert(cu::DifferentiableAggregation<Excess>);
+// [/policy]
 
-int main() {
-  torch::manual_seed(1);
-  SmallNet model;
-  model.eval();
-  const auto images = torch::randn({64, 3, 16, 16});
-  const auto labels = torch::randint(10, {64});
+int main(int argc, char* argv[]) try {
+  if (argc != 3) throw std::invalid_argument("usage: example_02_own_policy WEIGHTS FASHION_MNIST_FOLDER");
+  const auto model = cu::zoo::make_model("resnet8_fashion");
+  cu::zoo::load_weights(*model, argv[1]);
+  const auto images = cu::data::open_dataset(std::string("idx:") + argv[2], {});
+  cu::data::Loader loader(*images, cu::data::Preprocess::preset("fashion"), {.batch = 100, .limit = 500});
+  const auto [inputs, labels, indices] = *loader.begin();
 
-  const cu::Profiler profiler{ShareAbove{.threshold = 1e-3}};
-  const auto baseline = profiler.fit(model, std::vector{std::pair{images, labels}});
-  const auto profile = profiler(model, {images[0], labels[0].item<std::int64_t>()}, baseline);
-  for (const auto& [layer, channel, z, unit] : profile.top(3))
+  // [use]
+  const cu::Profiler profiler{Excess{.threshold = 1e-4}};
+  const auto baseline = profiler.fit(model, loader);
+  std::vector<cu::Profile> profiles;
+  for (cu::Index i = 0; i < 100; ++i)
+    profiles.push_back(profiler(model, {inputs[i], labels[i].item<cu::Index>()}, baseline));
+  for (const auto& [layer, channel, z, unit] : profiles[23].top(3))
     std::cout << layer << ':' << channel << "  z = " << z << '\n';
+  const auto why = cu::InputSaliency{profiler}(model, {inputs[23], labels[23].item<cu::Index>()}, baseline);
+  std::cout << "most salient pixel: " << cu::pixel_saliency(why.gradient).argmax().item<cu::Index>() << '\n';
+  for (const auto& [index, distance] : cu::Neighbors{}(profiles[23], profiles, 4))
+    std::cout << "image " << index << " at distance " << distance << '\n';
+  // [/use]
+} catch (const std::exception& error) {
+  return std::cerr << error.what() << '\n', EXIT_FAILURE;
 }

@@ -193,11 +193,35 @@ void add_method(CLI::App& command, Options& options) {
 }
 
 void add_standardize(CLI::App& command, Options& options) {
-  Group(command, "Method")
+  Group group(command, "Method");
+  group
       .add("--standardize", options.standardize, "NAME",
            "how a raw number is set against the baseline: " + joined(standardizations, ", ") + " (default " +
-               standardizations.front() + ")")
+               standardizations.front() + "); robust, by median and MAD, needs a baseline fitted with it")
       ->check(one_of(standardizations));
+  group.add("--layers", options.layers, "RANGE",
+            "compute these layers only: up-to:NAME, after:NAME, FIRST-LAST (numbers from 0), or a pattern of "
+            "names such as 'layer3.*'; a baseline of more layers serves");
+}
+
+void add_heat_map(CLI::App& command, Options& options) {
+  Group group(command, "Heat map");
+  group.add("--filters", options.filters, "WHICH",
+            "whose pixels to show: top:K, the most salient (default " + options.filters +
+                "); random:K, by --seed, as a control; or LAYER:CHANNEL and numbers of units between commas");
+  group.add("--boost", options.boost, "FACTOR", "what their z is multiplied by (default 100)");
+  group
+      .add("--distance", options.distance, "NAME",
+           "of the profile from the boosted one: " + joined(distances, ", ") + " (default " +
+               distances.front() + ")")
+      ->check(one_of(distances));
+  group.add("--noise-iters", options.noise_iters, "N", "average over N noisy inputs, drawn by --seed")
+      ->check(whole_number);
+  group.add("--noise-std", options.noise_std, "S", "deviation of the noise, in units of the model's input");
+  group.add("--colors", options.colors, "NAME", joined(colour_maps, " (default) or "))
+      ->check(one_of(colour_maps));
+  command.add_flag("--shared-scale", options.shared_scale, "one scale for the heat maps of all samples")
+      ->group("Heat map");
 }
 
 void add_run(CLI::App& command, Options& options) {
@@ -248,8 +272,9 @@ void declare(CLI::App& app, Options& options) {
   for (CLI::App* command : {&fit, &profile, &explain}) {
     add_preprocessing(*command, options);
     add_method(*command, options);
+    add_standardize(*command, options);
   }
-  for (CLI::App* command : {&profile, &explain}) add_standardize(*command, options);
+  add_heat_map(explain, options);
   for (CLI::App* command : {&fit, &profile, &explain}) add_run(*command, options);
 
   Group(fit, "Result").add("--out", options.out, "FILE", "the baseline to write")->required();

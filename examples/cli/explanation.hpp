@@ -17,13 +17,18 @@
 #include "cli/text.hpp"
 #include "culprit/core/baseline.hpp"
 #include "culprit/core/profile.hpp"
+#include "culprit/heat_map.hpp"
+#include "culprit/input_saliency.hpp"
 #include "culprit/io/baseline_file.hpp"
 #include "culprit/io/csv.hpp"
 #include "culprit/io/json.hpp"
+#include "culprit/io/npy.hpp"
 #include "data/classes.hpp"
 #include "data/image.hpp"
+#include "figures/colour_map.hpp"
 #include "figures/enlarge.hpp"
 #include "figures/explain_page.hpp"
+#include "figures/heat_map_figure.hpp"
 #include "figures/profile_figure.hpp"
 
 namespace culprit::cli {
@@ -40,7 +45,7 @@ struct Explanation {
   std::vector<double> confidences;  ///< [classes], shares of 1
   data::Image picture;              ///< as the model saw it, before normalisation
   Profile raw;                      ///< Eq. 1
-  Profile standardized;             ///< Eq. 2
+  InputGradient saliency;           ///< Eq. 2 to 4
 };
 
 /// What the explanations of a run have in common.
@@ -49,6 +54,7 @@ struct ExplanationContext {
   const Baseline& baseline;
   const data::Classes& names;
   std::string preprocessing;
+  HeatMap heat_map{};
 };
 
 namespace detail {
@@ -92,7 +98,7 @@ inline void print(std::ostream& out, const Explanation& sample, const Explanatio
   out << "  " << padded("loss", 12) << formatted("%.4g", sample.loss) << "\n\n";
 
   std::size_t width = 5;
-  const std::vector<RankedUnit> top = sample.standardized.top(blamed);
+  const std::vector<RankedUnit> top = sample.saliency.profile.top(blamed);
   for (const RankedUnit& unit : top) width = std::max(width, unit.layer.size());
   out << "  rank  " << padded("layer", width) << "  channel  " << padded("       z", 10)
       << padded("      raw", 12) << "batch norm\n";
@@ -114,7 +120,7 @@ inline void write_csv(const std::filesystem::path& file, const Explanation& samp
     for (Index k = 0; k < baseline.units().size(); ++k) {
       const UnitStatistics usual = baseline.statistics(k);
       table.row(k, layer_of(baseline.units(), k).name, baseline.units().unit(k).channel, sample.raw[k],
-                usual.mean, usual.stddev, sample.standardized[k]);
+                usual.mean, usual.stddev, sample.saliency.profile[k]);
     }
   });
 }
@@ -123,7 +129,87 @@ inline io::Json numbers(const Profile& profile) {
   return io::Json::array({profile.values().begin(), profile.values().end()});
 }
 
-inline io::Json to_json(const Explanation& sample, const ExplanationContext& context) {
+inline std::string confusion(const Explanation& sample, const ExplanationContext& context) {
+  const std::string truth = context.names.name(sample.label);
+  return sample.label == sample.prediction ? truth + " (correct)"
+                                           : context.names.name(sample.prediction) + " instead of " + truth;
+}
+
+/// The names of the boosted units, "layer:channel", the first few of many.
+inline std::string boosted_names(const Explanation& sample, const Units& units) {
+  constexpr std::size_t most = 10;
+  const std::vector<Index>& boosted = sample.saliency.boosted;
+  std::string text;
+  for (std::size_t i = 0; i < std::min(most, boosted.size()); ++i) {
+    text += (i == 0 ? "" : ", ") + figures::short_name(layer_of(units, boosted[i]).name) + ':' +
+            std::to_string(units.unit(boosted[i]).channel);
+  }
+  return boosted.size() > most ? text + ", ..." : text;
+}
+
+/// The scale of each sample's heat map: its own, or with --shared-scale that of all together.
+inline std::vector<HeatScale> heat_scales(std::span<const Explanation> samples,
+                                          const ExplanationContext& context) {
+  std::vector<at::Tensor> saliencies;
+  for (const Explanation& sample : samples) saliencies.push_back(pixel_saliency(sample.saliency.gradient));
+  if (context.options.shared_scale) return {samples.size(), context.heat_map.scale(saliencies)};
+  std::vector<HeatScale> scales;
+  for (const at::Tensor& each : saliencies) scales.push_back(context.heat_map.scale({&each, 1}));
+  return scales;
+}
+
+inline io::Json saliency_to_json(const Explanation& sample, const HeatScale& scale,
+                                 const ExplanationContext& context) {
+  const Options& options = context.options;
+  const std::vector<Index>& boosted = sample.saliency.boosted;
+  return io::Json::object({{"filters", options.filters},
+                           {"boosted", io::Json::array({boosted.begin(), boosted.end()})},
+                           {"with_z_above_0", sample.saliency.salient()},
+                           {"boost", options.boost},
+                           {"distance", options.distance},
+                           {"value", sample.saliency.distance},
+                           {"noise_iters", options.noise_iters},
+                           {"noise_std", options.noise_std},
+                           {"scale", io::Json::object({{"low", scale.low},
+                                                       {"high", scale.high},
+                                                       {"low_percentile", context.heat_map.low_percentile},
+                                                       {"high_percentile", context.heat_map.high_percentile},
+                                                       {"shared", options.shared_scale}})}});
+}
+
+inline std::string draw_heat_map(const Explanation& sample, const HeatScale& scale,
+                                 const ExplanationContext& context, double width) {
+  const Options& options = context.options;
+  const at::Tensor heat = context.heat_map(pixel_saliency(sample.saliency.gradient), scale).to(at::kFloat);
+  figures::HeatValues map{
+      .width = sample.picture.width,
+      .height = sample.picture.height,
+      .values = {heat.const_data_ptr<float>(), heat.const_data_ptr<float>() + heat.numel()},
+      .low = scale.low,
+      .high = scale.high};
+  const std::string these = std::to_string(sample.saliency.boosted.size()) +
+                            (options.filters.starts_with("top:")      ? " most salient filters"
+                             : options.filters.starts_with("random:") ? " random filters"
+                                                                      : " chosen filters");
+  const auto percentile = [&](double percent) {
+    return figures::fixed(percent, 1) + "th percentile" + (options.shared_scale ? " of all samples" : "");
+  };
+  const figures::HeatMapSample shown{
+      "What the model saw", sample.picture, {{"Input saliency of the " + these, std::move(map)}}};
+  figures::HeatMapOptions look{.title =
+                                   "Pixels that drive the filters to blame: " + confusion(sample, context)};
+  look.value_name = "|gradient of the " + options.distance + " distance|, largest over the channels";
+  look.low_name = percentile(context.heat_map.low_percentile);
+  look.high_name = percentile(context.heat_map.high_percentile);
+  look.note = "Boosted by " + figures::fixed(options.boost, 3) + ": " +
+              boosted_names(sample, context.baseline.units());
+  look.colours = figures::colour_map(options.colors);
+  look.width = width;
+  return figures::heat_map_svg({&shown, 1}, look);
+}
+
+inline io::Json to_json(const Explanation& sample, const HeatScale& scale,
+                        const ExplanationContext& context) {
   const Units& units = context.baseline.units();
   io::Json::Array classes;
   for (const Index label : by_confidence(sample)) {
@@ -131,7 +217,7 @@ inline io::Json to_json(const Explanation& sample, const ExplanationContext& con
         {{"class", label}, {"name", context.names.name(label)}, {"confidence", confidence(sample, label)}}));
   }
   io::Json::Array top;
-  for (const RankedUnit& unit : sample.standardized.top(blamed)) {
+  for (const RankedUnit& unit : sample.saliency.profile.top(blamed)) {
     const UnitStatistics usual = context.baseline.statistics(unit.unit);
     io::Json entry = io::Json::object({{"rank", top.size() + 1},
                                        {"unit", unit.unit},
@@ -165,22 +251,19 @@ inline io::Json to_json(const Explanation& sample, const ExplanationContext& con
        {"layers", io::units_to_json(units)},
        {"dead_units", io::Json::array({dead.begin(), dead.end()})},
        {"raw", numbers(sample.raw)},
-       {"z", numbers(sample.standardized)}});
+       {"z", numbers(sample.saliency.profile)},
+       {"input_saliency", saliency_to_json(sample, scale, context)}});
 }
 
-inline std::string confusion(const Explanation& sample, const ExplanationContext& context) {
-  const std::string truth = context.names.name(sample.label);
-  return sample.label == sample.prediction ? truth + " (correct)"
-                                           : context.names.name(sample.prediction) + " instead of " + truth;
-}
-
-/// The two figures of a sample, for a page of that width.
+/// The figures of a sample, for a page of that width.
 struct Figures {
+  std::string heat_map;
   std::string profile;
   std::string standardized;
 };
 
-inline Figures draw(const Explanation& sample, const ExplanationContext& context, double width) {
+inline Figures draw(const Explanation& sample, const HeatScale& scale, const ExplanationContext& context,
+                    double width) {
   std::vector<figures::LayerSpan> layers;
   for (const Layer& layer : context.baseline.units().layers()) {
     layers.push_back(
@@ -196,10 +279,12 @@ inline Figures draw(const Explanation& sample, const ExplanationContext& context
                            ? "saliency: mean absolute gradient of the loss over a filter's weights"
                            : "saliency: " + context.options.aggregate + " of the loss's gradient";
   options.width = width;
-  for (const RankedUnit& unit : sample.standardized.top(blamed))
+  for (const RankedUnit& unit : sample.saliency.profile.top(blamed))
     options.marked.push_back(static_cast<std::size_t>(unit.unit));
   options.mark_name = "the " + std::to_string(options.marked.size()) + " with the largest z";
-  Figures figures{figures::profile_svg(layers, series("saliency", sample.raw), options), {}};
+  Figures figures{.heat_map = draw_heat_map(sample, scale, context, width),
+                  .profile = figures::profile_svg(layers, series("saliency", sample.raw), options),
+                  .standardized = {}};
 
   options.title = "Standardized saliency: " + what;
   options.value_name = context.options.standardize == "z_score"
@@ -207,12 +292,12 @@ inline Figures draw(const Explanation& sample, const ExplanationContext& context
                            : "saliency by " + context.options.standardize;
   options.left_out = indices(context.baseline.dead());
   options.left_out_name = "dead filters, which no sample of the baseline moves, are left out";
-  figures.standardized = figures::layer_profile_svg(layers, series("z", sample.standardized), options);
+  figures.standardized = figures::layer_profile_svg(layers, series("z", sample.saliency.profile), options);
   return figures;
 }
 
 inline figures::ExplainedSample page_sample(const Explanation& sample, const ExplanationContext& context,
-                                            const std::string& png, Figures wide) {
+                                            const std::string& png, Figures wide, Figures narrow) {
   figures::ExplainedSample shown{.name = sample.path, .png = png, .confidences = {}, .units = {}};
   std::vector<Index> order = by_confidence(sample);
   constexpr std::size_t listed = 5;
@@ -223,11 +308,11 @@ inline figures::ExplainedSample page_sample(const Explanation& sample, const Exp
     shown.confidences.push_back({context.names.name(label), confidence(sample, label), label == sample.label,
                                  label == sample.prediction});
   }
-  for (const RankedUnit& unit : sample.standardized.top(blamed)) {
+  for (const RankedUnit& unit : sample.saliency.profile.top(blamed)) {
     shown.units.push_back(
         {unit.layer, static_cast<std::size_t>(unit.channel), unit.value, sample.raw[unit.unit]});
   }
-  Figures narrow = draw(sample, context, 400);
+  shown.figures.push_back({std::move(wide.heat_map), std::move(narrow.heat_map)});
   shown.figures.push_back({std::move(wide.profile), std::move(narrow.profile)});
   shown.figures.push_back({std::move(wide.standardized), std::move(narrow.standardized)});
   return shown;
@@ -269,20 +354,27 @@ inline std::vector<std::filesystem::path> write(const std::filesystem::path& fol
                 {"Target of the loss", options.target == "label"       ? "true class"
                                        : options.target == "predicted" ? "predicted class"
                                                                        : "class " + options.target}};
+  const std::vector<HeatScale> scales = detail::heat_scales(samples, context);
   std::vector<std::filesystem::path> folders;
   for (std::size_t i = 0; i < samples.size(); ++i) {
     const Explanation& sample = samples[i];
     const std::filesystem::path& own =
         folders.emplace_back(samples.size() == 1 ? folder : folder / detail::folder_name(i + 1, sample.path));
     make_folder(own);
-    detail::Figures figures = detail::draw(sample, context, 960);
+    detail::Figures figures = detail::draw(sample, scales[i], context, 960);
+    const at::Tensor gradient = sample.saliency.gradient.cpu().contiguous();
+    const at::Tensor pixels = pixel_saliency(gradient);
     const std::string png = data::encode_png(detail::shown(sample.picture));
     detail::write_csv(own / "profile.csv", sample, context.baseline);
-    write_text(own / "profile.json", io::dump(detail::to_json(sample, context)) + '\n');
+    write_text(own / "profile.json", io::dump(detail::to_json(sample, scales[i], context)) + '\n');
     write_text(own / "profile.svg", figures.profile);
     write_text(own / "standardized.svg", figures.standardized);
     write_text(own / "input.png", png);
-    page.samples.push_back(detail::page_sample(sample, context, png, std::move(figures)));
+    write_text(own / "heat_map.svg", figures.heat_map);
+    io::write_npy(own / "input_saliency.npy", view_of(gradient));
+    io::write_npy(own / "pixel_saliency.npy", view_of(pixels));
+    page.samples.push_back(detail::page_sample(sample, context, png, std::move(figures),
+                                               detail::draw(sample, scales[i], context, 400)));
   }
   write_text(folder / "explain.html", figures::explain_html(page));
   return folders;

@@ -18,7 +18,8 @@ file is left.)";
 inline constexpr std::string_view fit =
     R"(Writes a safetensors file. Tensors: mean and std (F64 [units]), count (I64 [1]). Metadata: units (layers
 with name, shape, first, count, size, uses, batch_norm), dead_units, fingerprint, model, data (spec,
-samples, fingerprint), dtype, seed, accuracy.
+samples, fingerprint), dtype, seed, accuracy. With --standardize robust also quantile_keys, quantile_counts
+(I64 [buckets]) and quantile_ends (I64 [units]): how many samples fell into which bucket of each unit.
 
 Example:
   culprit fit --model resnet20:resnet20_cifar10.safetensors --data folder:cifar10/test \
@@ -40,11 +41,17 @@ inline constexpr std::string_view explain =
   profile.json       path, label, prediction, loss, classes (class, name, confidence; likeliest first),
                      top (the ten units to blame: rank, unit, layer, channel, raw, mean, std, z,
                      batch_norm), model, data, baseline (file, samples), preprocessing, aggregation,
-                     standardization, target, dtype, layers (as a baseline's units), dead_units, and
-                     raw and z of all units
+                     standardization, target, dtype, layers (as a baseline's units), dead_units, raw and
+                     z of all units, and input_saliency (filters, boosted, with_z_above_0, boost,
+                     distance, value, noise_iters, noise_std, scale)
   profile.svg        the profile, sorted within each layer (the paper's Figure 1)
   standardized.svg   the standardized profile, all layers of one width (Figure 2)
   input.png          what the model saw, before normalisation; small pictures enlarged
+  heat_map.svg       the pixels that drive the filters of --filters: input_saliency.npy, clipped to its
+                     90th and 99th percentile, smoothed, over the picture; the ends of the scale below
+  input_saliency.npy the gradient of the distance between the profile and the boosted one with respect to
+                     the normalised input, signed, C x H x W, in the run's dtype
+  pixel_saliency.npy the largest of its channels' absolute values, H x W
 and into DIR explain.html, one page with all of it.
 
 Examples:

@@ -3,11 +3,11 @@
 // A unit of its own: each combination of aggregation, engine and loss is another engine to compile.
 #include "cli/method.hpp"
 
-#include <functional>
 #include <string_view>
 #include <utility>
 
 #include "culprit/aggregate/aggregate.hpp"
+#include "culprit/distance/distance.hpp"
 #include "culprit/engine/batched.hpp"
 #include "culprit/engine/loop.hpp"
 #include "culprit/loss/loss.hpp"
@@ -18,13 +18,17 @@ namespace culprit::cli {
 
 namespace {
 
-using Standardize = std::function<Profile(const Profile&, const Baseline&)>;
+/// Everything but the profiler's own policies, which are part of its type.
+struct Settings {
+  AnyDistance distance;
+  BoostOptions boost;
+};
 
 template <class P>
 class ProfilerMethod final : public Method {
  public:
-  ProfilerMethod(P profiler, Standardize standardize)
-      : profiler_(std::move(profiler)), standardize_(std::move(standardize)) {}
+  ProfilerMethod(P profiler, Settings settings)
+      : profiler_(std::move(profiler)), settings_(std::move(settings)) {}
 
   [[nodiscard]] visit::Plan plan(const visit::ModelView& model) const override {
     return profiler_.plan(model);
@@ -37,12 +41,21 @@ class ProfilerMethod final : public Method {
     return profiler_.batch(plan, inputs, targets);
   }
   [[nodiscard]] Profile standardize(const Profile& raw, const Baseline& baseline) const override {
-    return standardize_(raw, baseline);
+    return profiler_.standardize(raw, baseline);
+  }
+  [[nodiscard]] bool needs_quantiles() const override {
+    return culprit::needs_quantiles(profiler_.standardization());
+  }
+  [[nodiscard]] std::vector<InputGradient> input_saliency(const visit::Plan& plan, const at::Tensor& inputs,
+                                                          const at::Tensor& targets, const Baseline& baseline,
+                                                          const AnySelection& selection) const override {
+    const InputSaliency saliency{profiler_, settings_.distance, selection, settings_.boost};
+    return saliency.batch(plan, inputs, targets, baseline);
   }
 
  private:
   P profiler_;
-  Standardize standardize_;
+  Settings settings_;
 };
 
 /// Calls `use` with the policy of that name.
@@ -55,28 +68,28 @@ auto with_policy(std::string_view name, const Use& use) {
   return result;
 }
 
-template <class A, class E, class L>
-std::unique_ptr<const Method> compose(A aggregation, E engine, L loss, Standardize standardize) {
-  Profiler profiler(aggregation, standardize::ZScore{}, visit::ConvFilters{}, engine, std::move(loss));
-  return std::make_unique<ProfilerMethod<decltype(profiler)>>(std::move(profiler), std::move(standardize));
-}
-
 }  // namespace
 
 std::unique_ptr<const Method> make_method(const Options& options) {
-  const auto standardize = with_policy<standardize::ZScore, standardize::MeanRatio, standardize::Identity>(
-      options.standardize, [](auto standardization) -> Standardize {
-        return
-            [profiler = Profiler(aggregate::MeanAbs{}, standardization)](
-                const Profile& raw, const Baseline& baseline) { return profiler.standardize(raw, baseline); };
-      });
+  const auto standardization =
+      with_policy<standardize::ZScore, standardize::MeanRatio, standardize::Identity, standardize::Robust>(
+          options.standardize, [](const auto& policy) { return AnyStandardization::of(policy); });
+  const Settings settings{with_policy<distance::Cosine, distance::Euclidean>(
+                              options.distance, [](const auto& policy) { return AnyDistance::of(policy); }),
+                          {options.boost, options.noise_iters, options.noise_std, options.seed.value_or(0)}};
+  const select::LayerRange range = layer_range(options.layers);
+
+  const auto compose = [&](auto aggregation, auto engine, auto loss) -> std::unique_ptr<const Method> {
+    auto profiler =
+        Profiler(aggregation, standardization, visit::ConvFilters{}, engine, std::move(loss)).within(range);
+    return std::make_unique<ProfilerMethod<decltype(profiler)>>(std::move(profiler), settings);
+  };
   return with_policy<aggregate::MeanAbs, aggregate::Mean, aggregate::L2Norm, aggregate::MaxAbs,
-                     aggregate::ParameterWise>(
+                     aggregate::MedianAbs, aggregate::ParameterWise, aggregate::TensorMean>(
       options.aggregate, [&](auto aggregation) -> std::unique_ptr<const Method> {
         const auto with_loss = [&](auto loss) {
-          return options.engine == "loop"
-                     ? compose(aggregation, engine::Loop{}, std::move(loss), standardize)
-                     : compose(aggregation, engine::Batched{}, std::move(loss), standardize);
+          return options.engine == "loop" ? compose(aggregation, engine::Loop{}, std::move(loss))
+                                          : compose(aggregation, engine::Batched{}, std::move(loss));
         };
         if (options.target == "label") return with_loss(loss::CrossEntropy{});
         if (options.target == "predicted") return with_loss(loss::AtTarget<loss::PredictedClass>{});

@@ -3,13 +3,16 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
 #include "cli/options.hpp"
+#include "cli/policies.hpp"
 #include "culprit/core/baseline.hpp"
 #include "culprit/core/profile.hpp"
 #include "culprit/engine/engine.hpp"
+#include "culprit/input_saliency.hpp"
 #include "culprit/visit/plan.hpp"
 
 namespace culprit::cli {
@@ -27,9 +30,17 @@ class Method {
   [[nodiscard]] virtual engine::BatchResult batch(const visit::Plan& plan, const at::Tensor& inputs,
                                                   const at::Tensor& targets) const = 0;
   [[nodiscard]] virtual Profile standardize(const Profile& raw, const Baseline& baseline) const = 0;
+  [[nodiscard]] virtual bool needs_quantiles() const = 0;
+
+  /// InputSaliency::batch with that selection, and what --distance, --boost and --noise-... say.
+  [[nodiscard]] virtual std::vector<InputGradient> input_saliency(const visit::Plan& plan,
+                                                                  const at::Tensor& inputs,
+                                                                  const at::Tensor& targets,
+                                                                  const Baseline& baseline,
+                                                                  const AnySelection& selection) const = 0;
 };
 
-/// The method that --target, --aggregate, --engine and --standardize name.
+/// The method that the options name.
 [[nodiscard]] std::unique_ptr<const Method> make_method(const Options& options);
 
 }  // namespace culprit::cli

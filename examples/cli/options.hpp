@@ -12,10 +12,12 @@ namespace culprit::cli {
 
 enum class Command { fit, profile, explain };
 
-/// What --aggregate, --standardize, --engine and --dtype take; the first is the default.
-inline const std::vector<std::string> aggregations{"mean_abs", "mean", "l2_norm", "max_abs",
-                                                   "parameter_wise"};
-inline const std::vector<std::string> standardizations{"z_score", "mean_ratio", "identity"};
+/// What the options of the same names take; the first is the default.
+inline const std::vector<std::string> aggregations{"mean_abs",   "mean",           "l2_norm",    "max_abs",
+                                                   "median_abs", "parameter_wise", "tensor_mean"};
+inline const std::vector<std::string> standardizations{"z_score", "mean_ratio", "identity", "robust"};
+inline const std::vector<std::string> distances{"cosine", "euclidean"};
+inline const std::vector<std::string> colour_maps{"viridis", "jet"};
 inline const std::vector<std::string> engines{"batched", "loop"};
 inline const std::vector<std::string> dtypes{"float32", "float64"};
 inline const std::vector<std::string> presets{"cifar10", "imagenet", "fashion"};
@@ -45,6 +47,15 @@ struct Options {
   std::string target = "label";  ///< label, predicted, or a class index
   std::string aggregate = aggregations.front();
   std::string standardize = standardizations.front();
+  std::string layers;  ///< which to compute, as layer_range() reads it; empty: all
+
+  std::string filters = "top:10";  ///< to boost, as selection() reads it
+  double boost = 100;
+  std::string distance = distances.front();
+  std::int64_t noise_iters = 0;
+  double noise_std = 0;
+  std::string colors = colour_maps.front();
+  bool shared_scale = false;
 
   std::string baseline;
   std::string out;

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cerrno>
+#include <cstddef>
 #include <filesystem>
+#include <iostream>
 #include <ostream>
 #include <string>
 #include <string_view>
@@ -10,9 +12,12 @@
 #include <unistd.h>
 
 #include <stdlib.h>
+#include <torch/types.h>
 
+#include "cli/text.hpp"
 #include "culprit/core/error.hpp"
 #include "culprit/io/atomic_file.hpp"
+#include "culprit/io/tensor_view.hpp"
 
 namespace culprit::cli {
 
@@ -73,6 +78,20 @@ inline void make_folder(const std::filesystem::path& folder) {
 
 inline void write_text(const std::filesystem::path& file, std::string_view text) {
   io::write_atomically(file, [text](std::ostream& out) { out << text; });
+}
+
+/// One line of a command's summary.
+inline void print_row(const std::string& name, const std::string& value) {
+  std::cout << padded(name, 12) << value << '\n';
+}
+
+/// The bytes of a contiguous tensor on the CPU: float32, float64 or int64.
+inline io::TensorView view_of(const torch::Tensor& tensor) {
+  const auto dtype = tensor.scalar_type() == torch::kFloat32   ? io::Dtype::F32
+                     : tensor.scalar_type() == torch::kFloat64 ? io::Dtype::F64
+                                                               : io::Dtype::I64;
+  return {
+      dtype, tensor.sizes().vec(), {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
 }
 
 }  // namespace culprit::cli

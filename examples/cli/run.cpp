@@ -14,7 +14,7 @@
 
 #include <c10/util/Exception.h>
 
-#include "cli/explanation.hpp"
+#include "cli/explain.hpp"
 #include "cli/options.hpp"
 #include "cli/outputs.hpp"
 #include "cli/progress.hpp"
@@ -42,10 +42,6 @@ class OneLineWarnings final : public c10::WarningHandler {
 
 std::string percent(Index part, Index whole) {
   return formatted("%.2f %%", 100.0 * static_cast<double>(part) / static_cast<double>(whole));
-}
-
-void print_row(const std::string& name, const std::string& value) {
-  std::cout << padded(name, 12) << value << '\n';
 }
 
 void print_speed(const std::string& name, std::size_t samples, double seconds, const data::Loader& loader) {
@@ -95,19 +91,24 @@ void fit(const Options& options) {
   data::Loader loader = session.loader(session.inputs().indices);
   auto metadata = session.metadata();  // before the long work: it may be refused
   Moments moments(session.units().size());
+  std::optional<Quantiles> quantiles;
+  if (session.method().needs_quantiles()) quantiles.emplace(session.units().size());
   Index right = 0;
   double seconds = 0;
   {
     Progress progress("fit", loader.size());
     for (const data::Batch& batch : loader) {
       const engine::BatchResult result = session.profile(batch);
-      moments.add(to_matrix(result.profiles));
+      const RowMatrix raw = to_matrix(result.profiles);
+      moments.add(raw);
+      if (quantiles) quantiles->add(raw);
       right += count_right(result.outputs, batch.labels);
       progress.update(static_cast<std::size_t>(moments.count()));
     }
     seconds = progress.seconds();
   }
-  const Baseline baseline(session.shared_units(), std::move(moments), session.fingerprint());
+  const Baseline baseline(session.shared_units(), std::move(moments), session.fingerprint(),
+                          std::move(quantiles));
   metadata["accuracy"] =
       formatted("%.6g", static_cast<double>(right) / static_cast<double>(baseline.count()));
   io::save_baseline(options.out, baseline, std::move(metadata));
@@ -128,14 +129,6 @@ std::optional<double> available_memory() {
     if (name == "MemAvailable:") return 1024 * kibibytes;
   }
   return std::nullopt;
-}
-
-io::TensorView view_of(const torch::Tensor& tensor) {
-  const auto dtype = tensor.scalar_type() == torch::kFloat32   ? io::Dtype::F32
-                     : tensor.scalar_type() == torch::kFloat64 ? io::Dtype::F64
-                                                               : io::Dtype::I64;
-  return {
-      dtype, tensor.sizes().vec(), {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()}};
 }
 
 /// The tensors of a profile file, [N, ...] each, filled from the front.
@@ -218,74 +211,6 @@ void profile(const Options& options) {
   print_row("accuracy", percent(right, rows) + ", " + std::to_string(right) + " right");
   print_row("units", std::to_string(session.units().size()));
   print_row("written", options.out);
-}
-
-/// The wrong samples that the model is most sure of, the surest first.
-std::vector<std::size_t> most_wrong(const Session& session, std::size_t count) {
-  struct Mistake {
-    double confidence;
-    std::size_t sample;
-  };
-  std::vector<Mistake> mistakes;
-  data::Loader loader = session.loader(session.inputs().indices);
-  Progress progress("looking for mistakes", loader.size());
-  std::size_t done = 0;
-  for (const data::Batch& batch : loader) {
-    const auto [confidence, predicted] = session.forward(batch).to(torch::kFloat64).softmax(1).cpu().max(1);
-    for (Index i = 0; i < batch.labels.size(0); ++i) {
-      if (predicted[i].item<Index>() == batch.labels[i].item<Index>()) continue;
-      mistakes.push_back({confidence[i].item<double>(), batch.indices[static_cast<std::size_t>(i)]});
-    }
-    done += batch.indices.size();
-    progress.update(done);
-  }
-  std::stable_sort(mistakes.begin(), mistakes.end(),
-                   [](const Mistake& a, const Mistake& b) { return a.confidence > b.confidence; });
-  std::vector<std::size_t> samples;
-  for (std::size_t i = 0; i < std::min(count, mistakes.size()); ++i) samples.push_back(mistakes[i].sample);
-  return samples;
-}
-
-void explain(const Options& options) {
-  check_output_folder(options.out);
-  const Session session(options);
-  const Baseline baseline = session.baseline();
-  const Inputs& inputs = session.inputs();
-  const std::vector<std::size_t> chosen =
-      options.image.empty() ? most_wrong(session, options.wrong) : inputs.indices;
-  if (chosen.empty()) {
-    std::cout << "All " << inputs.indices.size() << " samples are right: nothing to explain.\n";
-    return;
-  }
-
-  std::vector<Explanation> samples;
-  data::Loader loader = session.loader(chosen);
-  for (const data::Batch& batch : loader) {
-    const engine::BatchResult result = session.profile(batch);
-    const RowMatrix raw = to_matrix(result.profiles);
-    const RowMatrix confidences = to_matrix(result.outputs.to(torch::kFloat64).softmax(1));
-    for (std::size_t i = 0; i < batch.indices.size(); ++i) {
-      const auto row = static_cast<Index>(i);
-      const data::Item item = inputs.set->item(batch.indices[i]);
-      const Profile profile(baseline.shared_units(), raw.row(row));
-      samples.push_back(
-          {.path = item.path,
-           .label = item.label,
-           .prediction = result.outputs[row].argmax().item<Index>(),
-           .loss = result.losses[row].item<double>(),
-           .confidences = {confidences.row(row).begin(), confidences.row(row).end()},
-           .picture = inputs.preprocess.geometry(inputs.set->image(batch.indices[i]), item.path),
-           .raw = profile,
-           .standardized = session.method().standardize(profile, baseline)});
-    }
-  }
-  const ExplanationContext context{options, baseline, inputs.names, inputs.preprocess.description()};
-  const auto folders = write(options.out, samples, context);
-  for (std::size_t i = 0; i < samples.size(); ++i) {
-    print(std::cout, samples[i], context);
-    std::cout << "\n  " << padded("files", 12) << folders[i].string() << "\n\n";
-  }
-  print_row("written", (std::filesystem::path(options.out) / "explain.html").string());
 }
 
 }  // namespace

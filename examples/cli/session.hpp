@@ -64,11 +64,11 @@ class Session {
   [[nodiscard]] Baseline baseline() const {
     const Baseline baseline = io::load_baseline(options_.baseline);
     try {
-      baseline.check(*plan_.units, fingerprint_);
+      baseline.check(fingerprint_);
+      return baseline.part(plan_.units);
     } catch (const Error& error) {
       throw Error(error.code(), options_.baseline, error.expected(), error.came());
     }
-    return baseline;
   }
 
   /// Batches of these samples.
@@ -81,6 +81,14 @@ class Session {
   [[nodiscard]] engine::BatchResult profile(const data::Batch& batch) const {
     return in_context(
         batch, [&] { return method_->batch(plan_, on_device(batch.inputs), on_device(batch.labels)); });
+  }
+
+  [[nodiscard]] std::vector<InputGradient> input_saliency(const data::Batch& batch, const Baseline& baseline,
+                                                          const AnySelection& selection) const {
+    return in_context(batch, [&] {
+      return method_->input_saliency(plan_, on_device(batch.inputs), on_device(batch.labels), baseline,
+                                     selection);
+    });
   }
 
   /// The model's outputs, without gradients.
