@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Time of one batch: profiles by each engine beside an ordinary training step on the same network and batch.
+// Time of one batch: profiles and input saliency by each engine beside an ordinary training step on the same
+// network and batch.
 #include <benchmark/benchmark.h>
 #include <torch/torch.h>
 
@@ -46,6 +47,26 @@ void profiles(benchmark::State& state, const std::string& network, const std::ve
   state.SetItemsProcessed(state.iterations() * shape[0]);
 }
 
+/// Mean 0 and deviation 1: the time does not depend on them.
+cu::Moments unit_moments(cu::Index units) {
+  return {2, Eigen::VectorXd::Zero(units), Eigen::VectorXd::Ones(units)};
+}
+
+template <class Engine>
+void input_saliency(benchmark::State& state, const std::string& network,
+                    const std::vector<std::int64_t>& shape) {
+  const Job job(network, shape);
+  const cu::Profiler profiler{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
+                              Engine{}};
+  const auto plan = profiler.plan(job.model);
+  const cu::Baseline baseline(plan.units, unit_moments(plan.units->size()), profiler.fingerprint(plan));
+  const cu::InputSaliency saliency{profiler};
+  for ([[maybe_unused]] const auto turn : state) {
+    benchmark::DoNotOptimize(saliency.batch(plan, job.inputs, job.labels, baseline).front().distance);
+  }
+  state.SetItemsProcessed(state.iterations() * shape[0]);
+}
+
 void register_jobs(const std::string& network, const std::vector<std::int64_t>& shape) {
   const auto add = [&](const std::string& what, auto function) {
     benchmark::RegisterBenchmark((what + "/" + network).c_str(), function, network, shape)
@@ -55,6 +76,8 @@ void register_jobs(const std::string& network, const std::vector<std::int64_t>& 
   add("training_step", training_step);
   add("batched", profiles<cu::engine::Batched>);
   add("loop", profiles<cu::engine::Loop>);
+  add("input_saliency_batched", input_saliency<cu::engine::Batched>);
+  add("input_saliency_loop", input_saliency<cu::engine::Loop>);
 }
 
 }  // namespace

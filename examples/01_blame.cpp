@@ -5,13 +5,17 @@
 #include <cstdlib>
 #include <iostream>
 
+// [blame]
 #include "culprit/culprit.hpp"
+// [/blame]
 #include "data/dataset.hpp"
 #include "data/loader.hpp"
 #include "models/weights.hpp"
 #include "models/zoo.hpp"
 
+// [blame]
 namespace cu = culprit;
+// [/blame]
 
 int main(int argc, char* argv[]) try {
   if (argc != 3) {
@@ -24,8 +28,10 @@ int main(int argc, char* argv[]) try {
   const auto images = cu::data::open_dataset(std::string("idx:") + argv[2], {});
   cu::data::Loader loader(*images, cu::data::Preprocess::preset("fashion"), {.batch = 100, .limit = 1000});
 
+  // [blame]
   const cu::Profiler profiler{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{}};
   const auto baseline = profiler.fit(model, loader);
+  // [/blame]
 
   for (const auto& batch : loader) {
     const torch::NoGradGuard no_grad;
@@ -35,9 +41,11 @@ int main(int argc, char* argv[]) try {
     const auto i = wrong[0].item<std::int64_t>();
     const auto label = batch.labels[i].item<std::int64_t>();
     std::cout << "class " << label << " taken for " << predicted[i].item<std::int64_t>() << "; to blame:\n";
+    // [blame]
     const auto profile = profiler(model, {batch.inputs[i], label}, baseline);
     for (const auto& [layer, channel, z, unit] : profile.top(10))
       std::cout << layer << ':' << channel << "  z = " << z << '\n';
+    // [/blame]
     return EXIT_SUCCESS;
   }
   std::cout << "no mistake among " << loader.size() << " images\n";

@@ -5,11 +5,14 @@
 
 #include <algorithm>
 #include <cctype>
+#include <charconv>
+#include <cmath>
 #include <cstddef>
 #include <cstdio>
 #include <functional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 #include <CLI/CLI.hpp>
@@ -84,6 +87,12 @@ const CLI::Validator whole_number = checked("a whole number from 0", is_index);
 
 const CLI::Validator above_zero = checked("a whole number from 1", [](const std::string& text) {
   return is_index(text) && text.find_first_not_of('0') != std::string::npos;
+});
+
+const CLI::Validator number_from_0 = checked("a number from 0", [](const std::string& text) {
+  double value = -1;
+  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return failure == std::errc{} && end == text.data() + text.size() && std::isfinite(value) && value >= 0;
 });
 
 const CLI::Validator data_spec =
@@ -209,7 +218,8 @@ void add_heat_map(CLI::App& command, Options& options) {
   group.add("--filters", options.filters, "WHICH",
             "whose pixels to show: top:K, the most salient (default " + options.filters +
                 "); random:K, by --seed, as a control; or LAYER:CHANNEL and numbers of units between commas");
-  group.add("--boost", options.boost, "FACTOR", "what their z is multiplied by (default 100)");
+  group.add("--boost", options.boost, "FACTOR", "what their z is multiplied by (default 100)")
+      ->check(number_from_0);
   group
       .add("--distance", options.distance, "NAME",
            "of the profile from the boosted one: " + joined(distances, ", ") + " (default " +
@@ -217,7 +227,8 @@ void add_heat_map(CLI::App& command, Options& options) {
       ->check(one_of(distances));
   group.add("--noise-iters", options.noise_iters, "N", "average over N noisy inputs, drawn by --seed")
       ->check(whole_number);
-  group.add("--noise-std", options.noise_std, "S", "deviation of the noise, in units of the model's input");
+  group.add("--noise-std", options.noise_std, "S", "deviation of the noise, in units of the model's input")
+      ->check(number_from_0);
   group.add("--colors", options.colors, "NAME", joined(colour_maps, " (default) or "))
       ->check(one_of(colour_maps));
   command.add_flag("--shared-scale", options.shared_scale, "one scale for the heat maps of all samples")
@@ -307,6 +318,9 @@ void check_usage(const Options& options) {
   if (!options.preset.empty() && by_hand) refuse("--preset excludes --resize, --crop, --mean and --std");
   if (options.preset.empty() && (options.mean.empty() || options.std.empty())) {
     refuse("--preset, or --mean and --std (and --resize, --crop), is required");
+  }
+  if ((options.noise_iters > 0) != (options.noise_std > 0)) {
+    refuse("--noise-iters and --noise-std need each other");
   }
   if (options.mean.size() != options.std.size()) refuse("--mean and --std need as many values as each other");
 }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-# What is checked about the sources themselves, as tests: the format, the linter, every header alone under two
-# compilers, the sanitizers, the device code, and projects that use the package.
+# What is checked about the sources themselves, as tests: the format, the code in the documentation, the linter, every
+# header alone under two compilers, the sanitizers, the device code, and projects that use the package.
 find_program(CULPRIT_CLANG_FORMAT NAMES clang-format-14)
 find_program(CULPRIT_CLANG_TIDY NAMES clang-tidy-14)
 find_program(CULPRIT_CLANG NAMES clang++-14)
@@ -24,6 +24,9 @@ foreach(folder IN ITEMS include examples tests benchmarks)
   list(APPEND sources ${folder_sources})
 endforeach()
 culprit_add_check(check/format clang-format-14 "${CULPRIT_CLANG_FORMAT}" "${CULPRIT_CLANG_FORMAT}" --dry-run -Werror ${sources})
+
+# The code in the documentation is that of the files it names.
+culprit_add_check(check/snippets python3 "${CULPRIT_PYTHON}" "${CULPRIT_PYTHON}" tests/docs/snippets.py)
 
 # Those that compile use all processors themselves.
 cmake_host_system_information(RESULT processors QUERY NUMBER_OF_LOGICAL_CORES)

@@ -47,16 +47,15 @@ std::vector<std::size_t> most_wrong(const Session& session, std::size_t count) {
   return samples;
 }
 
-/// Says where input saliency explains little.
+/// Says where the most salient filters are none that stand out.
 void warn_of_dead_boost(const Explanation& sample, const std::string& filters) {
   const auto boosted = static_cast<Index>(sample.saliency.boosted.size());
   const Index salient = sample.saliency.salient();
-  if (salient == boosted) return;
-  std::fprintf(stderr,
-               "culprit: warning: %s: of the %lld filters of --filters %s only %lld have z > 0: the heat map "
-               "shows %s\n",
-               one_line(sample.path).c_str(), static_cast<long long>(boosted), one_line(filters).c_str(),
-               static_cast<long long>(salient), salient == 0 ? "rounding noise" : "these and rounding noise");
+  if (!filters.starts_with("top:") || salient == boosted) return;
+  std::fprintf(stderr, "culprit: warning: %s: of its %lld most salient filters %lld have z > 0: %s\n",
+               one_line(sample.path).c_str(), static_cast<long long>(boosted),
+               static_cast<long long>(salient),
+               salient == 0 ? "its heat map may be rounding noise" : "the others do not stand out");
 }
 
 }  // namespace

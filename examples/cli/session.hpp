@@ -59,10 +59,15 @@ class Session {
   [[nodiscard]] Index classes() const { return classes_; }
   [[nodiscard]] std::string path(std::size_t sample) const { return inputs_.set->item(sample).path; }
 
+  /// The part of --baseline that the computed layers need.
   /// @throws Error (baseline) naming the difference when the file was not fitted to this model, method and
   /// preprocessing
   [[nodiscard]] Baseline baseline() const {
     const Baseline baseline = io::load_baseline(options_.baseline);
+    if (method_->needs_quantiles() && !baseline.quantiles()) {
+      throw Error(ErrorCode::baseline, options_.baseline,
+                  "quantiles, which culprit fit --standardize robust collects", "none");
+    }
     try {
       baseline.check(fingerprint_);
       return baseline.part(plan_.units);

@@ -31,12 +31,14 @@ struct Vjp;
 class Cotangent;
 }  // namespace engine
 
+// [policy]
 /// A policy has a name, which goes into fingerprints and tables, and is copied freely. One whose
 /// hyper-parameters change its numbers says them in a member `description()` too.
 template <class P>
 concept Policy = std::copyable<P> && requires {
   { P::name } -> std::convertible_to<std::string_view>;
 };
+// [/policy]
 
 /// Text that tells a policy and its hyper-parameters from others: its member `description()` if it has one,
 /// else its name.
@@ -55,12 +57,15 @@ concept Model = requires(M& model) {
   { visit::view(model) } -> std::same_as<visit::ModelView>;
 };
 
+// [visitor]
 /// Visitor: which parameters hold units, told by their shape. Units are slices along dimension 0.
 template <class V>
 concept Visitor = std::copyable<V> && requires(const V& visitor, at::IntArrayRef shape) {
   { visitor(shape) } -> std::same_as<bool>;
 };
+// [/visitor]
 
+// [aggregation]
 /// Aggregation on scalars: gradients of a unit -> one number, inside an engine's inner loop:
 ///   finish(combine(map(g_1), map(g_2), ...), size)
 /// `map` may return any type. `combine` must be associative and commutative up to rounding: the order is the
@@ -91,6 +96,7 @@ concept DifferentiableAggregation = Aggregation<A> &&
     (TensorAggregation<A> || requires(const A& policy, double g, Index size) {
       { policy.derivative(g, /*result=*/g, size) } -> std::same_as<double>;
     });
+// [/aggregation]
 
 template <Aggregation A>
 [[nodiscard]] constexpr Granularity granularity_of() {
@@ -101,6 +107,7 @@ template <Aggregation A>
   }
 }
 
+// [standardization]
 /// Standardization: the raw number of a unit, and what is usual for it -> a number comparable between units.
 /// One that reads UnitStatistics::median or mad has a member `needs_quantiles` that is true: Profiler::fit
 /// then collects them.
@@ -115,6 +122,7 @@ concept DifferentiableStandardization = Standardization<S> &&
     requires(const S& policy, double raw, const UnitStatistics& unit) {
   { policy.derivative(raw, unit) } -> std::same_as<double>;
 };
+// [/standardization]
 
 template <Standardization S>
 [[nodiscard]] constexpr bool needs_quantiles(const S& policy) {
@@ -125,6 +133,7 @@ template <Standardization S>
   }
 }
 
+// [distance]
 /// Distance of two profiles of the same units, from 0 for equal ones up.
 template <class D>
 concept Distance = Policy<D> && requires(const D& distance, const Eigen::VectorXd& a) {
@@ -136,7 +145,9 @@ template <class D>
 concept DifferentiableDistance = Distance<D> && requires(const D& distance, const Eigen::VectorXd& a) {
   { distance.gradient(a, a) } -> std::same_as<Eigen::VectorXd>;
 };
+// [/distance]
 
+// [selection]
 /// Selection: which of the candidates, unit numbers in ascending order, are taken from a profile. Each at
 /// most once; the order is the policy's.
 template <class S>
@@ -144,7 +155,9 @@ concept Selection = Policy<S> &&
     requires(const S& policy, const Profile& profile, std::span<const Index> candidates) {
   { policy(profile, candidates) } -> std::same_as<std::vector<Index>>;
 };
+// [/selection]
 
+// [loss]
 /// Loss: outputs [B, ...] in float64, targets [B, ...] -> one loss for each sample, [B], differentiable by
 /// autograd. A member `gradient(outputs, targets)` with the shape of outputs is used instead of autograd
 /// where there is one; input saliency differentiates it by autograd.
@@ -152,6 +165,7 @@ template <class L>
 concept Loss = Policy<L> && requires(const L& loss, const at::Tensor& outputs, const at::Tensor& targets) {
   { loss(outputs, targets) } -> std::same_as<at::Tensor>;
 };
+// [/loss]
 
 namespace detail {
 
@@ -172,6 +186,7 @@ static_assert(Loss<SomeLoss>);
 
 }  // namespace detail
 
+// [engine]
 /// Engine: raw profiles of a batch, for any aggregation and loss. inputs [B, ...], targets [B, ...].
 template <class E>
 concept Engine = std::copyable<E> && requires(const E& engine, const visit::Plan& plan, const at::Tensor& x) {
@@ -190,5 +205,6 @@ concept DifferentiableEngine = Engine<E> &&
     engine.vjp(plan, detail::SomeAggregation{}, detail::SomeLoss{}, x, /*targets=*/x, cotangent)
     } -> std::same_as<engine::Vjp>;
 };
+// [/engine]
 
 }  // namespace culprit

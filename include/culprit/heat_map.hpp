@@ -20,13 +20,20 @@
 
 namespace culprit {
 
-/// How salient each pixel is: the largest |G| of its channels (Eq. 4).
+/// How the channels of a pixel become one number.
+enum class Channels {
+  largest_absolute,  ///< max |G|: Eq. 4
+  as_published,  ///< |max(-G)|: the authors' program takes the largest of its -G before the absolute value
+};
+
+/// How salient each pixel is.
 /// @param gradient  G, [C, H, W] @return [H, W]
 /// @throws Error (shape) for another number of dimensions.
-[[nodiscard]] inline at::Tensor pixel_saliency(const at::Tensor& gradient) {
+[[nodiscard]] inline at::Tensor pixel_saliency(const at::Tensor& gradient,
+                                               Channels channels = Channels::largest_absolute) {
   if (gradient.dim() != 3)
     throw Error(ErrorCode::shape, "input gradient", "[channels, height, width]", c10::str(gradient.sizes()));
-  return gradient.abs().amax(0);
+  return channels == Channels::largest_absolute ? gradient.abs().amax(0) : gradient.neg().amax(0).abs();
 }
 
 /// The two saliencies that become 0 and 1 of a heat map.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -40,8 +41,9 @@ struct InputGradient {
   std::vector<Index> boosted;  ///< F, in the selection's order
   double distance;             ///< D(z, s') at the input itself
 
-  /// How many of the boosted units have z > 0. Where not all have, s' differs from z mostly by units that the
-  /// sample does not move, and where none has, G is rounding noise.
+  /// How many of the boosted units have z > 0. With select::Top the others do not stand out; dead ones, z =
+  /// 0, come first among them and stay 0 when they are boosted. Where F is nothing but these, s' = z and G is
+  /// rounding noise.
   [[nodiscard]] Index salient() const {
     Index count = 0;
     for (const Index unit : boosted) count += profile[unit] > 0.0 ? 1 : 0;
@@ -68,12 +70,16 @@ class InputSaliency {
                                               typename P::Engine, D>());
 
  public:
-  /// @throws Error (argument) for noise that is not: iterations or a deviation below 0, or only one of them.
+  /// @throws Error (argument) for a boost that is no number from 0, and for noise that is not: iterations or
+  /// a deviation below 0, or only one of them.
   explicit InputSaliency(P profiler = P(), D distance = {}, F selection = {}, BoostOptions options = {})
       : profiler_(std::move(profiler)),
         distance_(std::move(distance)),
         selection_(std::move(selection)),
         options_(options) {
+    if (!(options.boost >= 0.0) || std::isinf(options.boost)) {
+      throw Error(ErrorCode::argument, "boost", "a number from 0", std::to_string(options.boost));
+    }
     if (options.noise_iters < 0 || !(options.noise_std >= 0.0) ||
         (options.noise_iters == 0) != (options.noise_std == 0.0)) {
       throw Error(ErrorCode::argument, "noise", "iterations and a deviation above 0, or neither",

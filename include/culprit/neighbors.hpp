@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -34,7 +35,8 @@ class Neighbors {
       : distance_(std::move(distance)), layers_(std::move(layers)) {}
 
   /// The k profiles nearest to the query, the nearest first, ties by index; all where there are fewer.
-  /// @throws Error (shape) for a profile of other units than the query's, Error (argument) for k below 0.
+  /// @throws Error (shape) for a profile of other units than the query's, Error (argument) for k below 0,
+  /// Error (numeric) for a distance that is NaN.
   [[nodiscard]] std::vector<Neighbor> operator()(const Profile& query, std::span<const Profile> profiles,
                                                  Index k) const {
     const std::vector<Index> units = query.select(layers_);
@@ -47,7 +49,12 @@ class Neighbors {
                     difference);
       }
       const Eigen::VectorXd values = profile.values()(units);
-      nearness.push_back(-distance_(wanted, values));
+      const double distance = distance_(wanted, values);
+      if (std::isnan(distance)) {
+        throw Error(ErrorCode::numeric, "profile " + std::to_string(nearness.size()),
+                    "a distance from the query", "NaN");
+      }
+      nearness.push_back(-distance);
     }
     std::vector<Neighbor> nearest;
     for (const Index index : largest(nearness, k))

@@ -134,6 +134,18 @@ TEST_CASE("wrong usage is one line and exit status 2", "[cli]") {
             {"image and data", with(explain, {"--image", "x.png", "--label", "1"}), 2,
              "--data excludes --image" + of_explain},
             {"no baseline", with(explain, {"--baseline", ""}), 2, "--baseline is required" + of_explain},
+            {"a distance without gradient", with(explain, {"--distance", "spearman"}), 2,
+             "--distance: expected one of cosine, euclidean, came 'spearman'" + of_explain},
+            {"unknown colours", with(explain, {"--colors", "hot"}), 2,
+             "--colors: expected one of viridis, jet, came 'hot'" + of_explain},
+            {"boost that is no number", with(explain, {"--boost", "nan"}), 2,
+             "--boost: expected a number from 0, came 'nan'" + of_explain},
+            {"negative noise", with(explain, {"--noise-std", "-1"}), 2,
+             "--noise-std: expected a number from 0, came '-1'" + of_explain},
+            {"noise without iterations", with(explain, {"--noise-std", "0.1"}), 2,
+             "--noise-iters and --noise-std need each other" + of_explain},
+            {"iterations without noise", with(explain, {"--noise-iters", "3", "--noise-std", "0"}), 2,
+             "--noise-iters and --noise-std need each other" + of_explain},
         });
 }
 
@@ -260,28 +272,45 @@ TEST_CASE("baselines of something else are refused in one line that names the di
   cut(workspace, "b.safetensors", "cut.safetensors", 1000);
   const std::string expected =
       "b.safetensors: expected one fitted to this model, units and preprocessing, came ";
-  check(workspace,
-        {
-            {"missing baseline", with(explain, {"--baseline", "none.safetensors"}), 1,
-             "none.safetensors: expected a file that can be read, came No such file or directory"},
-            {"truncated baseline", with(explain, {"--baseline", "cut.safetensors"}), 1,
-             "cut.safetensors, byte 0: expected a header of at most 992 bytes, came " +
-                 header_length(workspace / "b.safetensors")},
-            {"no baseline", with(explain, {"--baseline", "weights.safetensors"}), 1,
-             R"(weights.safetensors: expected metadata "format", came none)"},
-            {"another model", with(explain, {"--model", "resnet8_fashion:tuned.safetensors"}), 1,
-             expected + "other values in linear.bias"},
-            {"other preprocessing", with(explain, {"--preset", "", "--mean", "0.5", "--std", "0.5"}), 1,
-             expected + "preprocessing 'resize=0 crop=0 mean=0.286 std=0.353' against 'resize=0 crop=0 "
-                        "mean=0.5 std=0.5'"},
-            {"another aggregation", with(explain, {"--aggregate", "max_abs"}), 1,
-             expected + "aggregation mean_abs against max_abs"},
-            {"another target", with(explain, {"--target", "3"}), 1,
-             expected + "loss cross_entropy against cross_entropy at class 3"},
-            {"profile too",
-             with(Workspace::profile(), {"--baseline", "b.safetensors", "--target", "predicted"}), 1,
-             expected + "loss cross_entropy against cross_entropy at predicted class"},
-        });
+  check(
+      workspace,
+      {
+          {"missing baseline", with(explain, {"--baseline", "none.safetensors"}), 1,
+           "none.safetensors: expected a file that can be read, came No such file or directory"},
+          {"truncated baseline", with(explain, {"--baseline", "cut.safetensors"}), 1,
+           "cut.safetensors, byte 0: expected a header of at most 992 bytes, came " +
+               header_length(workspace / "b.safetensors")},
+          {"no baseline", with(explain, {"--baseline", "weights.safetensors"}), 1,
+           R"(weights.safetensors: expected metadata "format", came none)"},
+          {"another model", with(explain, {"--model", "resnet8_fashion:tuned.safetensors"}), 1,
+           expected + "other values in linear.bias"},
+          {"other preprocessing", with(explain, {"--preset", "", "--mean", "0.5", "--std", "0.5"}), 1,
+           expected + "preprocessing 'resize=0 crop=0 mean=0.286 std=0.353' against 'resize=0 crop=0 "
+                      "mean=0.5 std=0.5'"},
+          {"another aggregation", with(explain, {"--aggregate", "max_abs"}), 1,
+           expected + "aggregation mean_abs against max_abs"},
+          {"another target", with(explain, {"--target", "3"}), 1,
+           expected + "loss cross_entropy against cross_entropy at class 3"},
+          {"no quantiles", with(explain, {"--standardize", "robust"}), 1,
+           "b.safetensors: expected quantiles, which culprit fit --standardize robust collects, came none"},
+          {"unknown filters", with(explain, {"--filters", "best:10"}), 1,
+           "--filters: expected the name of a layer with units before the colon, came 'best:10'"},
+          {"a filter that is no number", with(explain, {"--filters", "3,conv1:x"}), 1,
+           "--filters: expected top:K, random:K, or LAYER:CHANNEL and numbers of units between commas, came "
+           "'conv1:x'"},
+          {"filters beyond the layer", with(explain, {"--filters", "conv1:16"}), 1,
+           "--filters: expected a channel below 16, came 'conv1:16'"},
+          {"filters beyond the units", with(explain, {"--filters", "240"}), 1,
+           "--filters: expected a unit below 240, came '240'"},
+          {"no such layer", with(explain, {"--layers", "after:conv9"}), 1,
+           "layer range: expected the name of a layer with units, came conv9"},
+          {"no layer in the range", with(explain, {"--layers", "7-9"}), 1,
+           "layer range: expected at least one layer of the model, came from layer 7, before layer 10, which "
+           "none of its 7 layers is in"},
+          {"profile too",
+           with(Workspace::profile(), {"--baseline", "b.safetensors", "--target", "predicted"}), 1,
+           expected + "loss cross_entropy against cross_entropy at predicted class"},
+      });
 }
 
 TEST_CASE("places that cannot be written to are refused before the work starts", "[cli]") {

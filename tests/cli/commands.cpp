@@ -14,6 +14,7 @@
 
 #include "cli/workspace.hpp"
 #include "culprit/io/json.hpp"
+#include "culprit/io/npy.hpp"
 #include "culprit/io/safetensors.hpp"
 
 namespace {
@@ -79,8 +80,9 @@ std::vector<std::vector<std::string>> read_csv(const std::filesystem::path& path
   return rows;
 }
 
-const std::vector<std::string> files_of_sample{"input.png", "profile.csv", "profile.json", "profile.svg",
-                                               "standardized.svg"};
+const std::vector<std::string> files_of_sample{"heat_map.svg",       "input.png",       "input_saliency.npy",
+                                               "pixel_saliency.npy", "profile.csv",     "profile.json",
+                                               "profile.svg",        "standardized.svg"};
 
 }  // namespace
 
@@ -287,7 +289,9 @@ TEST_CASE("every aggregation, target and engine can be chosen, and the engines a
                                   {"--aggregate", "mean"},
                                   {"--aggregate", "l2_norm"},
                                   {"--aggregate", "max_abs"},
+                                  {"--aggregate", "median_abs"},
                                   {"--aggregate", "parameter_wise"},
+                                  {"--aggregate", "tensor_mean"},
                                   {"--target", "predicted"},
                                   {"--target", "5"}}) {
     INFO(choice[0] << ' ' << choice[1]);
@@ -301,6 +305,144 @@ TEST_CASE("every aggregation, target and engine can be chosen, and the engines a
       REQUIRE(batched[i] == Approx(loop[i]).margin(1e-10 * scale));
     for (const std::vector<double>& other : all) CHECK(batched != other);
     all.push_back(batched);
+  }
+}
+
+TEST_CASE("explain writes the input saliency of the filters it is told, in the run's dtype", "[cli]") {
+  const Workspace workspace;
+  workspace.write_picture("picture.png", 28, 28, 1);
+  succeed(workspace, Workspace::fit());
+  struct Saliency {
+    std::vector<double> gradient;
+    io::Json facts;
+    std::string err;
+  };
+  const auto explain = [&](const Arguments& changes) {
+    const Run run = workspace.run(
+        with(with(Workspace::explain(), {"--data", "", "--image", "picture.png", "--label", "3"}), changes));
+    INFO(run.err);
+    REQUIRE(run.status == 0);
+    const io::NpyArray gradient = io::read_npy(workspace / "report/input_saliency.npy");
+    CHECK(gradient.shape == std::vector<std::int64_t>{1, 28, 28});
+    const io::Json json = io::parse_json(read_bytes(workspace / "report/profile.json"), "profile.json");
+    Saliency saliency{{}, json.at("input_saliency"), run.err};
+    // The map beside it is the largest of its channels' absolute values: here of one.
+    const io::NpyArray pixels = io::read_npy(workspace / "report/pixel_saliency.npy");
+    CHECK(pixels.shape == std::vector<std::int64_t>{28, 28});
+    const auto take = [&](const auto& values, const auto& sizes) {
+      saliency.gradient.assign(values.begin(), values.end());
+      for (std::size_t i = 0; i < values.size(); ++i) REQUIRE(sizes[i] == std::abs(values[i]));
+    };
+    if (json.at("dtype").as_string() == "float64") {
+      take(gradient.values<double>(), pixels.values<double>());
+    } else {
+      take(gradient.values<float>(), pixels.values<float>());
+    }
+    const std::string figure = read_bytes(workspace / "report/heat_map.svg");
+    CHECK(figure.find("90th percentile") != std::string::npos);
+    CHECK(read_bytes(workspace / "report/explain.html").find("90th percentile") != std::string::npos);
+    return saliency;
+  };
+  const auto cosine = [](const std::vector<double>& a, const std::vector<double>& b) {
+    double ab = 0, aa = 0, bb = 0;
+    for (std::size_t i = 0; i < a.size(); ++i) ab += a[i] * b[i], aa += a[i] * a[i], bb += b[i] * b[i];
+    return ab / std::sqrt(aa * bb);
+  };
+
+  const Saliency top = explain({"--dtype", "float64"});
+  CHECK(top.err.empty());
+  CHECK(top.facts.at("filters").as_string() == "top:10");
+  CHECK(top.facts.at("boost").as_double() == 100);
+  const io::Json json = io::parse_json(read_bytes(workspace / "report/profile.json"), "profile.json");
+  std::string list;
+  for (std::size_t i = 0; i < 10; ++i) {
+    CHECK(top.facts.at("boosted")[i].as_int() == json.at("top")[i].at("unit").as_int());
+    const io::Json& unit = json.at("top")[i];
+    // By number, by name, and by name without ".weight".
+    std::string layer = unit.at("layer").as_string();
+    if (i % 3 == 2) layer = layer.substr(0, layer.size() - std::string(".weight").size());
+    list += (i == 0 ? "" : ",") + (i % 3 == 0 ? std::to_string(unit.at("unit").as_int())
+                                              : layer + ':' + std::to_string(unit.at("channel").as_int()));
+  }
+  CHECK(cosine(explain({"--dtype", "float64", "--filters", list}).gradient, top.gradient) >= 1 - 1e-12);
+  CHECK(cosine(explain({"--dtype", "float64", "--engine", "loop"}).gradient, top.gradient) >= 1 - 1e-12);
+  CHECK(cosine(explain({}).gradient, top.gradient) >= 0.999);
+
+  const auto different = [&](const Arguments& changes) {
+    INFO(changes[0] << ' ' << changes[1]);
+    const Saliency other = explain(with({"--dtype", "float64", "--seed", "1"}, changes));
+    CHECK(cosine(other.gradient, top.gradient) < 1 - 1e-9);
+    CHECK(other.gradient == explain(with({"--dtype", "float64", "--seed", "1"}, changes)).gradient);
+    return other;
+  };
+  const Saliency random = different({"--filters", "random:5"});
+  CHECK(random.facts.at("boosted").size() == 5);
+  CHECK(different({"--filters", "random:5", "--seed", "2"}).facts.at("boosted") !=
+        random.facts.at("boosted"));
+  const Saliency mild =
+      explain({"--dtype", "float64", "--boost", "2"});  // as long as the distance, no other way
+  CHECK(mild.facts.at("value").as_double() < 0.9 * top.facts.at("value").as_double());
+  CHECK(cosine(mild.gradient, top.gradient) >= 1 - 1e-12);
+  (void)different({"--distance", "euclidean"});
+  (void)different({"--noise-iters", "3", "--noise-std", "0.2"});
+  CHECK(different({"--layers", "layer2*"}).facts.at("boosted").size() == 10);
+
+  // Filters that the sample does not move: said.
+  const Saliency few = explain({"--filters", "top:240"});
+  CHECK(few.err.starts_with("culprit: warning: picture.png: of its 240 most salient filters "));
+
+  // A scale for each sample, or one for all.
+  Arguments two = with(Workspace::explain(), {"--wrong", "2", "--colors", "jet"});
+  for (const bool shared : {false, true}) {
+    std::filesystem::remove_all(workspace / "report");
+    succeed(workspace, two);
+    std::vector<double> ends;
+    for (const auto& entry : std::filesystem::directory_iterator(workspace / "report")) {
+      if (!entry.is_directory()) continue;
+      const io::Json facts = io::parse_json(read_bytes(entry.path() / "profile.json"), "profile.json");
+      ends.push_back(facts.at("input_saliency").at("scale").at("high").as_double());
+    }
+    REQUIRE(ends.size() == 2);
+    CHECK((ends[0] == ends[1]) == shared);
+    two.emplace_back("--shared-scale");
+  }
+}
+
+TEST_CASE("layers and robust statistics go from fit to explain", "[cli]") {
+  const Workspace workspace;
+  succeed(workspace, with(Workspace::fit(), {"--standardize", "robust"}));
+  const auto baseline = io::Safetensors::open(workspace / "b.safetensors");
+  CHECK(baseline.at("quantile_ends").shape == std::vector<std::int64_t>{240});
+  succeed(workspace, with(Workspace::profile(),
+                          {"--standardize", "robust", "--baseline", "b.safetensors", "--dtype", "float64"}));
+  const Profiles all(workspace / "p.safetensors");
+  for (std::size_t unit = 0; unit < all.units; unit += 17) {
+    // Robust of the baseline's own samples: as many below the median as above it, up to its bucket's width.
+    const auto above = [&](double least) {
+      std::size_t count = 0;
+      for (std::size_t row = 0; row < Workspace::samples; ++row) {
+        if (all.z[row * all.units + unit] > least) ++count;
+      }
+      return count;
+    };
+    CHECK(above(0.1) <= Workspace::samples / 2);
+    CHECK(above(-0.1) >= Workspace::samples / 2);
+  }
+  // A part of the layers, with the baseline of all of them.
+  succeed(workspace, with(Workspace::profile(), {"--standardize", "robust", "--baseline", "b.safetensors",
+                                                 "--dtype", "float64", "--layers", "after:layer2.0.conv2"}));
+  const Profiles part(workspace / "p.safetensors");
+  REQUIRE(part.units == 128);
+  for (std::size_t row = 0; row < Workspace::samples; ++row) {
+    for (std::size_t unit = 0; unit < part.units; ++unit) {
+      REQUIRE(part.z[row * part.units + unit] ==
+              Approx(all.z[row * all.units + 240 - 128 + unit]).epsilon(1e-8).margin(1e-8));
+    }
+  }
+  for (const auto& [range, units] :
+       {std::pair("up-to:layer1.0.conv2", 48), {"1-2", 32}, {"layer3.*", 128}, {"conv1", 16}}) {
+    succeed(workspace, with(Workspace::profile(), {"--layers", range}));
+    CHECK(io::Safetensors::open(workspace / "p.safetensors").at("profile").shape[1] == units);
   }
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The scalar functions of every aggregation compile as device code, and give on the device what they give on
-// the host. Without a device only the first is tested, and the test is listed as skipped.
+// The functions of every aggregation on scalars compile as device code, and give on the device what they give
+// on the host. Without a device only the first is tested, and the test is listed as skipped.
 #include <cmath>
 #include <cstdio>
 #include <numeric>
@@ -19,7 +19,8 @@ __host__ __device__ double aggregate(const double* gradients) {
   const Aggregation policy{};
   auto sum = policy.map(gradients[0]);
   for (int i = 1; i < unit_size; ++i) sum = policy.combine(sum, policy.map(gradients[i]));
-  return policy.finish(sum, unit_size);
+  const double result = policy.finish(sum, unit_size);
+  return result + policy.derivative(gradients[1], result, unit_size);
 }
 
 template <class Aggregation>
@@ -65,5 +66,5 @@ int main() {
   for (int i = 0; i < unit_size; ++i) gradients[static_cast<std::size_t>(i)] = std::sin(i) + 0.25;
   namespace aggregate = culprit::aggregate;
   return count_wrong<aggregate::MeanAbs, aggregate::Mean, aggregate::L2Norm, aggregate::MaxAbs,
-                     aggregate::ParameterWise>(gradients);
+                     aggregate::ParameterWise, aggregate::TensorMean>(gradients);
 }

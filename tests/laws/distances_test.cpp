@@ -54,7 +54,8 @@ TEMPLATE_LIST_TEST_CASE("A distance changes with its profiles as it says", "[law
     CHECK(distance(4.0 * a, 4.0 * b) == 4.0 * before);
     CHECK(distance(a + shift, b + shift) == Approx(before).epsilon(1e-14));
     CHECK(distance(VectorXd(1e200 * a), VectorXd(1e200 * b)) == Approx(1e200 * before));
-  } else {
+  } else if constexpr (std::is_same_v<TestType, distance::Cosine> ||
+                       std::is_same_v<TestType, distance::Spearman>) {
     CHECK(distance(4.0 * a, 0.5 * b) == Approx(before).epsilon(1e-14));
     CHECK(distance(VectorXd(1e200 * a), VectorXd(1e-200 * b)) == Approx(before).epsilon(1e-13));
     CHECK(distance(a, -a) == Approx(2.0).epsilon(1e-14));

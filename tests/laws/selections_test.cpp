@@ -50,8 +50,10 @@ std::pair<S, Index> example() {
     return {S{{7, 2, 2, 9}}, 7};
   } else if constexpr (std::is_same_v<S, select::LayerRange>) {
     return {S{.after = "a"}, 7};
-  } else {
+  } else if constexpr (std::is_same_v<S, select::Within<select::Top, select::LayerRange>>) {
     return {S{select::Top{.count = 2}, select::LayerRange{.pattern = "[ac]"}}, 2};
+  } else {
+    return {S{}, static_cast<Index>(distinct().select(S{}).size())};
   }
 }
 

@@ -103,7 +103,7 @@ TEMPLATE_LIST_TEST_CASE("The baseline's own samples are standardized to what the
         for (const double z : standardized) deviations.push_back(std::abs(z - centre));
         CHECK(std::abs(standardize::Robust::normal_consistency * median(deviations) - 1.0) <=
               standardize::Robust::normal_consistency * slack);
-      } else {
+      } else if constexpr (std::is_same_v<TestType, standardize::Identity>) {
         CHECK(moments.mean()[0] == Approx(all.col(unit).mean()).epsilon(1e-12));
       }
     }

@@ -140,6 +140,11 @@ TEST_CASE("Boosting follows selection and factor", "[input_saliency]") {
   CHECK(bottom.salient() == 0);
   const InputGradient mild = run(select::Top{.count = 3}, {.boost = 2.0});
   CHECK(mild.distance < top.distance);
+  // What of s' is not along z points the same way for every factor: G of a cosine distance has another length
+  // only.
+  const at::Tensor unit = top.gradient / top.gradient.norm();
+  CHECK(at::allclose(mild.gradient / mild.gradient.norm(), unit, 1e-9, 1e-12));
+  CHECK(mild.gradient.norm().item<double>() != Approx(top.gradient.norm().item<double>()).epsilon(0.01));
   // Boosting by 1 is no boost: the distance is 0, and so is its gradient.
   const InputGradient none = run(select::Top{.count = 3}, {.boost = 1.0});
   CHECK(none.distance == 0.0);
@@ -171,7 +176,8 @@ TEST_CASE("Averaging over noisy inputs is the mean of their gradients, the same 
   CHECK(apart(run(little, bench.inputs, bench.targets)[1].gradient, clean[1].gradient) <= 1e-5);
 
   for (const BoostOptions& wrong :
-       {BoostOptions{.noise_iters = -1, .noise_std = 0.1}, BoostOptions{.noise_iters = 5},
+       {BoostOptions{.boost = std::nan("")}, BoostOptions{.boost = -1.0},
+        BoostOptions{.noise_iters = -1, .noise_std = 0.1}, BoostOptions{.noise_iters = 5},
         BoostOptions{.noise_std = 0.1}, BoostOptions{.noise_iters = 5, .noise_std = -1.0},
         BoostOptions{.noise_iters = 5, .noise_std = std::nan("")}}) {
     CHECK(error_of([&] { (void)run(wrong, bench.inputs, bench.targets); }).code() == ErrorCode::argument);
@@ -286,6 +292,11 @@ TEST_CASE("Neighbors are the nearest profiles by distance and layers", "[neighbo
   const Error error = error_of([&] { (void)Neighbors{}(query, std::vector{other}, 1); });
   CHECK(error.code() == ErrorCode::shape);
   CHECK(error.place() == "profile 0");
+  const Error no_number = error_of([&] {
+    (void)Neighbors{}(query, std::vector{query, profile(std::nan(""), 0, 0, 1)}, 1);
+  });
+  CHECK(no_number.code() == ErrorCode::numeric);
+  CHECK(no_number.place() == "profile 1");
 }
 
 TEST_CASE("A heat map is clipped to percentiles, scaled, and smoothed", "[heat_map]") {
@@ -296,6 +307,10 @@ TEST_CASE("A heat map is clipped to percentiles, scaled, and smoothed", "[heat_m
   gradient[2].copy_(-ramp);
   const at::Tensor saliency = pixel_saliency(gradient);
   CHECK(at::equal(saliency, ramp));
+  CHECK(at::equal(pixel_saliency(at::tensor({-3.0, 1.0, 2.0}).view({3, 1, 1}), Channels::as_published),
+                  at::tensor({3.0}).view({1, 1})));
+  CHECK(at::equal(pixel_saliency(at::tensor({3.0, 1.0, 2.0}).view({3, 1, 1}), Channels::as_published),
+                  at::tensor({1.0}).view({1, 1})));
   CHECK(error_of([&] { (void)pixel_saliency(ramp); }).code() == ErrorCode::shape);
 
   const HeatScale scale = HeatMap{}.scale(std::vector{saliency});

@@ -68,10 +68,13 @@ struct AboveMean {
   static constexpr std::string_view name = "above_mean";
   double operator()(double raw, const UnitStatistics& unit) const { return raw > unit.mean ? 1.0 : 0.0; }
 };
+// [visitor]
 struct FirstLayers {
   Index extent = 4;
   bool operator()(at::IntArrayRef shape) const { return shape.size() == 4 && shape[0] == extent; }
 };
+// [/visitor]
+// [engine]
 struct CountingEngine {
   std::shared_ptr<int> calls = std::make_shared<int>(0);
 
@@ -82,6 +85,7 @@ struct CountingEngine {
     return engine::Loop{}(plan, aggregation, loss, inputs, targets);
   }
 };
+// [/engine]
 struct Hinge {
   static constexpr std::string_view name = "hinge";
   at::Tensor operator()(const at::Tensor& outputs, const at::Tensor& targets) const {

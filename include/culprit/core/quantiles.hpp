@@ -22,10 +22,10 @@ namespace culprit {
 /// of buckets that are 2^-8 of their value wide, so that one pass over any partition of the samples in any
 /// order gives the same counts (the idea of Masson, Rim, Lee: DDSketch, VLDB 2019).
 ///
-/// A value is known to u = 2^-9 of itself, its bucket's midpoint. Hence the median is within u of itself, and
-/// the MAD within u * (2 |median| + MAD) * (1 + 4u) of the samples' exact one: order statistics move no
-/// further than the values they are taken from. Memory: 16 bytes for each bucket that is not empty, at most
-/// one for each sample.
+/// A value is known to u = 2^-9 of itself, its bucket's midpoint (below 2^-1022 to 2^-1031). Hence the median
+/// is within u of itself, and the MAD within u * (2 |median| + MAD) * (1 + 4u) of the samples' exact one:
+/// order statistics move no further than the values they are taken from. Memory: 16 bytes for each bucket
+/// that is not empty, at most one for each sample.
 class Quantiles {
  public:
   /// A bucket's number, in the order of the values, and the samples in it.
@@ -138,7 +138,7 @@ class Quantiles {
   }
 
   static double midpoint(std::int64_t key) {
-    if (key == 0) return 0.0;  // below the smallest normal number
+    if (key == 0) return 0.0;
     const std::int64_t size = std::abs(key);
     const std::int64_t half = std::int64_t{1} << (dropped_bits - 1);
     const auto value = std::bit_cast<double>((size << dropped_bits) + half);
@@ -180,7 +180,7 @@ class Quantiles {
       for (; place >= each->count; ++each) place -= each->count;
       return each->value;
     };
-    return 0.5 * (at((count_ - 1) / 2) + at(count_ / 2));
+    return 0.5 * at((count_ - 1) / 2) + 0.5 * at(count_ / 2);  // their sum may overflow
   }
 
   void check_units(Index came) const {

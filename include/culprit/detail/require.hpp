@@ -11,6 +11,7 @@
 
 namespace culprit::detail {
 
+// [aggregation]
 template <class A>
 consteval auto require_aggregation() {
   constexpr bool on_scalars = requires(const A& policy, double gradient, Index size) {
@@ -44,7 +45,9 @@ consteval auto require_aggregation() {
     return Sentence{};
   }
 }
+// [/aggregation]
 
+// [standardization]
 template <class S>
 consteval auto require_standardization() {
   if constexpr (!Policy<S>) {
@@ -67,7 +70,9 @@ consteval auto require_standardization() {
     return Sentence{};
   }
 }
+// [/standardization]
 
+// [visitor]
 template <class V>
 consteval auto require_visitor() {
   if constexpr (!std::copyable<V>) {
@@ -89,7 +94,9 @@ consteval auto require_visitor() {
     return Sentence{};
   }
 }
+// [/visitor]
 
+// [engine]
 template <class E>
 consteval auto require_engine() {
   if constexpr (!std::copyable<E>) {
@@ -114,7 +121,9 @@ consteval auto require_engine() {
     return Sentence{};
   }
 }
+// [/engine]
 
+// [loss]
 template <class L>
 consteval auto require_loss() {
   if constexpr (!Policy<L>) {
@@ -134,7 +143,9 @@ consteval auto require_loss() {
     return Sentence{};
   }
 }
+// [/loss]
 
+// [distance]
 template <class D>
 consteval auto require_distance() {
   if constexpr (!Policy<D>) {
@@ -156,7 +167,9 @@ consteval auto require_distance() {
     return Sentence{};
   }
 }
+// [/distance]
 
+// [selection]
 template <class S>
 consteval auto require_selection() {
   if constexpr (!Policy<S>) {
@@ -182,8 +195,10 @@ consteval auto require_selection() {
     return Sentence{};
   }
 }
+// [/selection]
 
 /// Of policies: for another type there is a sentence already, and these would not be true.
+// [differentiable]
 template <class A, class S, class E, class D>
 consteval auto require_differentiable() {
   if constexpr (Aggregation<A> && Standardization<S> && Engine<E> && Distance<D>) {
@@ -207,5 +222,6 @@ consteval auto require_differentiable() {
     return Sentence{};
   }
 }
+// [/differentiable]
 
 }  // namespace culprit::detail

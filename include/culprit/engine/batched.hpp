@@ -49,7 +49,8 @@ class Tap final : public torch::autograd::Node {
         layer_(std::move(layer)),
         version_(use_.input._version()),
         sink_(std::move(sink)) {
-    // The tap is part of the graph that made the input: with that graph's history it would keep itself alive.
+    // An in-place operation on the input would put this tap into the input's own history, which keeps it
+    // alive.
     use_.input = use_.input.detach();
   }
 

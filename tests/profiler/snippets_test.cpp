@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: MIT
+// What README.md and the pages in docs/ show and no other tested code has: tests/docs/snippets.py compares.
+#include <limits>
+#include <span>
+#include <string_view>
+
+#include "engine/nets.hpp"
+
+namespace cu = culprit;
+using namespace culprit::test;
+
+namespace {
+
+// [own_tensor_aggregation]
+/// The size that a tenth of a unit's gradients exceeds.
+struct UpperDecile {
+  static constexpr std::string_view name = "upper_decile";
+
+  at::Tensor operator()(const at::Tensor& gradients) const { return gradients.abs().quantile(0.9, -1); }
+};
+static_assert(cu::DifferentiableAggregation<UpperDecile>);
+// [/own_tensor_aggregation]
+
+// [own_standardization]
+/// log(s / mu): half and double the usual saliency are equally far from 0. 0 where there is no logarithm.
+struct LogRatio {
+  static constexpr std::string_view name = "log_ratio";
+
+  double operator()(double s, const cu::UnitStatistics& unit) const {
+    return s > 0.0 && unit.mean > 0.0 ? std::log(s / unit.mean) : 0.0;
+  }
+  double derivative(double s, const cu::UnitStatistics& unit) const {  // for input saliency
+    return s > 0.0 && unit.mean > 0.0 ? 1.0 / s : 0.0;
+  }
+};
+static_assert(cu::DifferentiableStandardization<LogRatio>);
+// [/own_standardization]
+
+// [own_distance]
+/// The sum of |a_k - b_k|.
+struct Manhattan {
+  static constexpr std::string_view name = "manhattan";
+
+  double operator()(const Eigen::VectorXd& a, const Eigen::VectorXd& b) const { return (a - b).lpNorm<1>(); }
+  Eigen::VectorXd gradient(const Eigen::VectorXd& a, const Eigen::VectorXd& b) const {  // for input saliency
+    return (a - b).cwiseSign();
+  }
+};
+static_assert(cu::DifferentiableDistance<Manhattan>);
+// [/own_distance]
+
+// [own_selection]
+/// The units above a threshold, ascending.
+struct Above {
+  static constexpr std::string_view name = "above";
+  double threshold = 0.0;
+
+  std::vector<cu::Index> operator()(const cu::Profile& profile, std::span<const cu::Index> candidates) const {
+    std::vector<cu::Index> taken;
+    std::ranges::copy_if(candidates, std::back_inserter(taken),
+                         [&](cu::Index unit) { return profile[unit] > threshold; });
+    return taken;
+  }
+  std::string description() const { return "above " + std::to_string(threshold); }
+};
+static_assert(cu::Selection<Above>);
+// [/own_selection]
+
+// [own_loss]
+/// By how much the label misses a lead of 1 over the best other class; 0 where it has it.
+struct Margin {
+  static constexpr std::string_view name = "margin";
+
+  at::Tensor operator()(const at::Tensor& outputs, const at::Tensor& targets) const {
+    const at::Tensor label = targets.unsqueeze(1);
+    const at::Tensor best_other = outputs.scatter(1, label, -1e300).amax(1);
+    return (1.0 + best_other - outputs.gather(1, label).squeeze(1)).clamp_min(0.0);
+  }
+};
+static_assert(cu::Loss<Margin>);
+// [/own_loss]
+
+/// A small network whose layers are named as VGG's are, with some data.
+struct Bench {
+  Bench() {
+    torch::manual_seed(seed());
+    const at::Tensor first = weight({4, 3, 3, 3});
+    const at::Tensor second = weight({6, 4, 3, 3});
+    const at::Tensor third = weight({8, 6, 3, 3});
+    const at::Tensor last = weight({5, 8});
+    model = net({{"features.0.weight", first},
+                 {"features.19.weight", second},
+                 {"features.21.weight", third},
+                 {"classifier.weight", last}},
+                [=](const at::Tensor& x) {
+                  const at::Tensor a = at::conv2d(x, first, {}, 1, 1).tanh();
+                  const at::Tensor b = at::conv2d(a, second, {}, 1, 1).tanh();
+                  return at::linear(at::conv2d(b, third).tanh().mean({2, 3}), last);
+                });
+    inputs = normal({40, 3, 6, 6});
+    targets = classes(40, 5);
+    loader = {{inputs, targets}};
+    image = inputs[3];
+    label = targets[3].item<cu::Index>();
+  }
+
+  cu::visit::ModelView model;
+  at::Tensor inputs, targets;
+  std::vector<std::pair<at::Tensor, at::Tensor>> loader;
+  at::Tensor image;
+  cu::Index label = 0;
+};
+
+double apart(const Eigen::VectorXd& a, const Eigen::VectorXd& b) { return (a - b).cwiseAbs().maxCoeff(); }
+
+bool usable(const at::Tensor& gradient) {
+  return gradient.isfinite().all().item<bool>() && gradient.abs().max().item<double>() > 0.0;
+}
+
+}  // namespace
+
+TEST_CASE("Documentation: aggregations", "[snippets]") {
+  const auto [model, inputs, targets, loader, image, label] = Bench();
+  // [aggregation]
+  const cu::Profiler filters{cu::aggregate::MedianAbs{}};  // a number for each filter
+  const cu::Profiler layers{cu::aggregate::TensorMean{}};  // a number for each layer
+  const auto median = filters(model, {image, label});
+  const auto mean = layers(model, {image, label});
+  // [/aggregation]
+  CHECK(median.size() == 18);
+  CHECK(mean.size() == 3);
+  const cu::Profiler decile{UpperDecile{}};
+  const auto high = decile(model, {image, label});
+  const auto largest = cu::Profiler{cu::aggregate::MaxAbs{}}(model, {image, label});
+  for (cu::Index k = 0; k < 18; ++k) {
+    CHECK(high[k] > median[k]);
+    CHECK(high[k] < largest[k]);
+  }
+  CHECK(usable(cu::InputSaliency{decile}(model, {image, label}, decile.fit(model, loader)).gradient));
+}
+
+TEST_CASE("Documentation: standardizations", "[snippets]") {
+  const auto [model, inputs, targets, loader, image, label] = Bench();
+  // [standardization]
+  const cu::Profiler robust{cu::aggregate::MeanAbs{}, cu::standardize::Robust{}};
+  const auto baseline = robust.fit(model, loader);  // mean and deviation, and quantiles as Robust needs them
+  const auto profile = robust(model, {image, label}, baseline);
+  const auto z = cu::Profiler{}(model, {image, label}, baseline);  // ZScore takes the same baseline
+  // [/standardization]
+  const auto raw = robust(model, {image, label});
+  for (cu::Index k = 0; k < raw.size(); ++k) {
+    const cu::UnitStatistics unit = baseline.statistics(k);
+    CHECK(profile[k] == Approx((raw[k] - unit.median) / (1.4826022185056018 * unit.mad)));
+    CHECK(z[k] == Approx((raw[k] - unit.mean) / unit.stddev));
+  }
+  const auto without = cu::Profiler{}.fit(model, loader);
+  const cu::Error error = error_of([&, &m = model, &i = image, &l = label] {
+    (void)robust(m, {i, l}, without);
+  });
+  CHECK(error.code() == cu::ErrorCode::baseline);
+  CHECK(std::string(error.what()) ==
+        "baseline: expected one with quantiles (fitted for standardize::Robust), came mean and deviation "
+        "only");
+  const cu::Profiler log_ratio{cu::aggregate::MeanAbs{}, LogRatio{}};
+  CHECK(log_ratio(model, {image, label}, baseline)[7] == Approx(std::log(raw[7] / baseline.mean()[7])));
+  CHECK(usable(cu::InputSaliency{log_ratio}(model, {image, label}, baseline).gradient));
+}
+
+TEST_CASE("Documentation: distances", "[snippets]") {
+  const auto [model, inputs, targets, loader, image, label] = Bench();
+  const cu::Profiler profiler;
+  const auto baseline = profiler.fit(model, loader);
+  std::vector<cu::Profile> profiles;
+  for (cu::Index i = 0; i < 6; ++i)
+    profiles.push_back(profiler(model, {inputs[i], targets[i].item<cu::Index>()}, baseline));
+  // [distance]
+  const double difference = cu::distance::Cosine{}(profiles[0].values(), profiles[1].values());
+  const cu::Neighbors by_rank{cu::distance::Spearman{}, {.up_to = "features.19"}};  // shallow layers only
+  const auto nearest = by_rank(profiles[0], profiles, 4);  // index and distance, the nearest first
+  // [/distance]
+  CHECK((difference > 0.0 && difference < 2.0));
+  CHECK(nearest.size() == 4);
+  CHECK(nearest[0].index == 0);
+  CHECK(nearest[0].distance == 0.0);
+  CHECK(nearest[1].distance > 0.0);
+  const Eigen::VectorXd a = profiles[0].values();
+  const Eigen::VectorXd b = profiles[1].values();
+  CHECK(cu::Neighbors{Manhattan{}}(profiles[0], profiles, 1)[0].distance == 0.0);
+  CHECK(Manhattan{}(a, b) == Approx(Manhattan{}.gradient(a, b).dot(a - b)));
+  CHECK(usable(cu::InputSaliency{profiler, Manhattan{}}(model, {image, label}, baseline).gradient));
+}
+
+TEST_CASE("Documentation: selections", "[snippets]") {
+  const auto [model, inputs, targets, loader, image, label] = Bench();
+  const cu::Profiler profiler;
+  const auto baseline = profiler.fit(model, loader);
+  const auto profile = profiler(model, {image, label}, baseline);
+  // [selection]
+  namespace select = cu::select;
+  const auto culprits = profile.select(select::Top{.count = 3});  // unit numbers, the most salient first
+  const auto deep =
+      profile.select(select::Within{select::Top{.count = 3}, select::LayerRange{.after = "features.19"}});
+  const auto alive = profile.select(select::Within{select::Top{.count = 3}, select::Except{baseline.dead()}});
+  const auto control = profile.select(select::Random{.count = 3, .seed = 7});
+  // [/selection]
+  CHECK(culprits.front() == profile.top(1).front().unit);
+  CHECK(deep.size() == 3);
+  for (const cu::Index unit : deep) CHECK(unit >= 10);
+  CHECK(alive == culprits);
+  CHECK(control.size() == 3);
+  const auto above = profile.select(select::Within{Above{}, select::Top{.count = 3}});
+  CHECK(above.size() <= 3);
+  for (const cu::Index unit : profile.select(Above{})) CHECK(profile[unit] > 0.0);
+}
+
+TEST_CASE("Documentation: visitors and layer ranges", "[snippets]") {
+  const auto [model, inputs, targets, loader, image, label] = Bench();
+  // [visitor]
+  const cu::Profiler neurons{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::LinearNeurons{}};
+  const cu::Profiler wide{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{},
+                          [](at::IntArrayRef shape) { return shape.size() == 4 && shape[0] >= 6; }};
+  // [/visitor]
+  CHECK(neurons.plan(model).units->size() == 5);
+  CHECK(wide.plan(model).units->size() == 14);
+  const cu::Profiler profiler;
+  const auto baseline = profiler.fit(model, loader);
+  // [within]
+  const auto shallow = profiler.within({.up_to = "features.19"});  // no gradient of a deeper layer
+  const auto profile = shallow(model, {image, label}, baseline);   // a baseline of all layers serves
+  // [/within]
+  CHECK(profile.size() == 10);
+  CHECK(apart(profile.values(), profiler(model, {image, label}, baseline).values().head(10)) <= 1e-9);
+}
+
+TEST_CASE("Documentation: engines", "[snippets]") {
+  const auto [model, inputs, targets, loader, image, label] = Bench();
+  // [engine]
+  using cu::engine::Batched, cu::engine::Loop;
+  const cu::Profiler lean{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
+                          Batched{.block_bytes = 1 << 20}};
+  const cu::Profiler reference{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
+                               Loop{}};
+  const auto plan = lean.plan(model);
+  const auto [profiles, outputs, losses] =
+      lean.batch(plan, inputs, targets);  // [B, units], [B, classes], [B]
+  // [/engine]
+  CHECK(profiles.sizes() == at::IntArrayRef{40, 18});
+  CHECK(outputs.sizes() == at::IntArrayRef{40, 5});
+  CHECK(losses.sizes() == at::IntArrayRef{40});
+  CHECK(losses.scalar_type() == at::kDouble);
+  CHECK(at::allclose(profiles, reference.batch(plan, inputs, targets).profiles, 1e-10, 1e-14));
+}
+
+TEST_CASE("Documentation: losses", "[snippets]") {
+  const auto [model, inputs, targets, loader, image, label] = Bench();
+  // [loss]
+  using cu::loss::AtTarget, cu::loss::PredictedClass, cu::loss::GivenClass;
+  const cu::Profiler of_answer{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
+                               cu::engine::Batched{}, AtTarget<PredictedClass>{}};
+  const cu::Profiler of_class_3{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
+                                cu::engine::Batched{}, AtTarget<GivenClass>{.target = {.index = 3}}};
+  // [/loss]
+  const auto answer = model.forward(image.unsqueeze(0)).argmax(1).item<cu::Index>();
+  const cu::Profiler profiler;
+  CHECK(apart(of_answer(model, {image, 0}).values(), profiler(model, {image, answer}).values()) <= 1e-14);
+  CHECK(apart(of_class_3(model, {image, 0}).values(), profiler(model, {image, 3}).values()) <= 1e-14);
+  const cu::Profiler margin{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
+                            cu::engine::Batched{}, Margin{}};
+  const auto losses = margin.batch(margin.plan(model), inputs, targets).losses;
+  const at::Tensor outputs = model.forward(inputs);
+  for (cu::Index i = 0; i < 40; ++i) {
+    const auto y = targets[i].item<cu::Index>();
+    double lead = std::numeric_limits<double>::infinity();
+    for (cu::Index j = 0; j < 5; ++j) {
+      if (j != y) lead = std::min(lead, (outputs[i][y] - outputs[i][j]).item<double>());
+    }
+    CHECK(losses[i].item<double>() == Approx(std::max(0.0, 1.0 - lead)).margin(1e-14));
+  }
+}
+
+TEST_CASE("Documentation: input saliency", "[snippets]") {
+  const auto [model, inputs, targets, loader, image, label] = Bench();
+  const cu::Profiler profiler;
+  const auto baseline = profiler.fit(model, loader);
+  // [input_saliency]
+  const cu::InputSaliency saliency{profiler};
+  const auto why = saliency(model, {image, label}, baseline);  // why.gradient is G, signed, [C, H, W]
+  const at::Tensor pixels = cu::pixel_saliency(why.gradient);  // [H, W]
+  const cu::HeatMap map;
+  const at::Tensor heat = map(pixels, map.scale({&pixels, 1}));  // [H, W] from 0 to 1, as the paper draws it
+  // [/input_saliency]
+  CHECK(usable(why.gradient));
+  CHECK(why.gradient.sizes() == image.sizes());
+  CHECK(why.boosted.size() == 10);
+  CHECK((heat.min().item<double>() >= 0.0 && heat.max().item<double>() <= 1.0));
+  CHECK(heat.max().item<double>() > 0.0);
+
+  const auto plan = profiler.plan(model);
+  int unclear = 0;
+  // [input_saliency_options]
+  const cu::InputSaliency smoothed{profiler,
+                                   cu::distance::Euclidean{},
+                                   cu::select::Top{.count = 3},
+                                   {.boost = 10.0, .noise_iters = 8, .noise_std = 0.1, .seed = 1}};
+  for (const auto& each : smoothed.batch(plan, inputs, targets, profiler.part(baseline, plan)))
+    if (each.salient() < 3) ++unclear;  // fewer than three units have z > 0
+  // [/input_saliency_options]
+  CHECK(unclear < 40);
+}
