@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+#
+# How long does a program that uses culprit compile, against one that includes LibTorch's own umbrella header and does
+# nothing? Each is compiled to an object once a round, by turns; the medians are printed, of the clock's seconds and of
+# the processor's, which other work on the machine moves less.
+#   bash benchmarks/compile_time/run.sh [ROUNDS]
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+. cmake/setup.sh
+
+rounds="${1:-5}"
+work="$(mktemp -d)"
+trap 'rm -rf "$work"' EXIT
+
+# The folders in which the build finds culprit and what it includes.
+cmake --preset headers -B "$work" >"$work/configure.log" || { cat "$work/configure.log" >&2 && exit 1; }
+read -r -a folders <<<"$(grep -E '"command":.*headers/culprit/culprit\.cpp' "$work/compile_commands.json" |
+  grep -oE -- '-(I|isystem )[^ ]+|-D[^ ]+' | tr '\n' ' ')"
+
+# Compiles one of the programs and appends the seconds, by the clock and by the processor, to its file.
+compile() {
+  local compiler="$1" program="$2" TIMEFORMAT='%R %U'
+  { time "$compiler" -std=c++20 -O2 -DNDEBUG "${folders[@]}" -c -o "$work/object.o" \
+    "benchmarks/compile_time/$program.cpp" 2>&3; } 3>&2 2>>"$work/$compiler.$program"
+}
+
+median() {  # of a column of a file
+  cut -d' ' -f"$2" "$1" | sort -n | awk '{value[NR] = $1} END {print (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2}'
+}
+
+printf '%-12s %-10s %10s %10s\n' compiler seconds by_clock by_processor
+for compiler in g++ clang++-14; do
+  if ! command -v "$compiler" >/dev/null; then continue; fi
+  for ((round = 0; round < rounds; ++round)); do
+    compile "$compiler" torch
+    compile "$compiler" five_lines
+  done
+  for program in torch five_lines; do
+    printf '%-12s %-10s %10.1f %10.1f\n' "$compiler" "$program" "$(median "$work/$compiler.$program" 1)" \
+      "$(median "$work/$compiler.$program" 2)"
+  done
+  for column in 1 2; do
+    awk -v a="$(median "$work/$compiler.torch" "$column")" -v b="$(median "$work/$compiler.five_lines" "$column")" \
+      'BEGIN {printf "%.2f ", b / a}'
+  done | { read -r clock processor && printf '%-12s %-10s %10.2f %10.2f\n' "$compiler" ratio "$clock" "$processor"; }
+done
