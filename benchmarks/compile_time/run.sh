@@ -25,11 +25,17 @@ compile() {
     "benchmarks/compile_time/$program.cpp" 2>&3; } 3>&2 2>>"$work/$compiler.$program"
 }
 
-median() {  # of a column of a file
-  cut -d' ' -f"$2" "$1" | sort -n | awk '{value[NR] = $1} END {print (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2}'
+# The median of a column of a compiler's measurements of a program.
+median() {
+  sort -n -k "$3,$3" "$work/$1.$2" |
+    awk -v column="$3" '{value[NR] = $column} END {print (value[int((NR + 1) / 2)] + value[int(NR / 2) + 1]) / 2}'
 }
 
-printf '%-12s %-10s %10s %10s\n' compiler seconds by_clock by_processor
+ratio() {
+  awk -v a="$(median "$1" torch "$2")" -v b="$(median "$1" five_lines "$2")" 'BEGIN {printf "%.2f", b / a}'
+}
+
+printf '%-12s %-12s %10s %10s\n' compiler seconds clock processor
 for compiler in g++ clang++-14; do
   if ! command -v "$compiler" >/dev/null; then continue; fi
   for ((round = 0; round < rounds; ++round)); do
@@ -37,11 +43,8 @@ for compiler in g++ clang++-14; do
     compile "$compiler" five_lines
   done
   for program in torch five_lines; do
-    printf '%-12s %-10s %10.1f %10.1f\n' "$compiler" "$program" "$(median "$work/$compiler.$program" 1)" \
-      "$(median "$work/$compiler.$program" 2)"
+    printf '%-12s %-12s %10.1f %10.1f\n' "$compiler" "$program" \
+      "$(median "$compiler" "$program" 1)" "$(median "$compiler" "$program" 2)"
   done
-  for column in 1 2; do
-    awk -v a="$(median "$work/$compiler.torch" "$column")" -v b="$(median "$work/$compiler.five_lines" "$column")" \
-      'BEGIN {printf "%.2f ", b / a}'
-  done | { read -r clock processor && printf '%-12s %-10s %10.2f %10.2f\n' "$compiler" ratio "$clock" "$processor"; }
+  printf '%-12s %-12s %10s %10s\n' "$compiler" ratio "$(ratio "$compiler" 1)" "$(ratio "$compiler" 2)"
 done

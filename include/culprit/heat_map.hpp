@@ -70,7 +70,7 @@ struct HeatMap {
     const at::Tensor wide = saliency.to(at::kCPU, at::kDouble);
     const double extent = scale.high - scale.low;
     if (!(extent > 0.0)) return at::zeros_like(wide);
-    const at::Tensor heat = ((wide - scale.low) / extent).clamp(0.0, 1.0);
+    at::Tensor heat = ((wide - scale.low) / extent).clamp(0.0, 1.0);
     if (!smooth) return heat;
     const at::Tensor line = at::tensor({0.25, 0.5, 0.25}, at::kDouble);
     const at::Tensor kernel = at::outer(line, line).view({1, 1, 3, 3});
@@ -85,8 +85,8 @@ struct HeatMap {
     const double place = percent / 100.0 * static_cast<double>(sorted.numel() - 1);
     const auto below = static_cast<std::int64_t>(place);
     const std::int64_t above = std::min(below + 1, sorted.numel() - 1);
-    const double a = sorted[below].item<double>();
-    const double b = sorted[above].item<double>();
+    const auto a = sorted[below].item<double>();
+    const auto b = sorted[above].item<double>();
     return a + (place - static_cast<double>(below)) * (b - a);
   }
 };

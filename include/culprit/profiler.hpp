@@ -85,9 +85,9 @@ class Profiler {
   /// A profiler of the same policies for some layers: nothing is computed of the others, and the backward
   /// pass ends at the shallowest one. Its profiles hold the units of these layers only; a baseline fitted to
   /// more layers serves them too.
-  [[nodiscard]] Profiler within(select::LayerRange range) const {
+  [[nodiscard]] Profiler within(const select::LayerRange& range) const {
     Profiler limited = *this;
-    limited.range_ = std::move(range);
+    limited.range_ = range;
     return limited;
   }
 

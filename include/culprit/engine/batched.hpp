@@ -80,7 +80,7 @@ class UseObserver : public visit::OperatorObserver {
       : OperatorObserver(plan.parameters), uses(plan.parameters.size(), 0), batch_(batch) {}
 
   /// A use with the batch as the first dimension of input and output, in a graph that autograd keeps.
-  virtual void on_separable_use(visit::ParameterUse /*use*/, at::Tensor& /*output*/) {}
+  virtual void on_separable_use(visit::ParameterUse&& /*use*/, at::Tensor& /*output*/) {}
 
   void on_use(visit::ParameterUse use, at::Tensor& output) final {
     ++uses[use.parameter];
@@ -117,7 +117,7 @@ class TapInserter final : public UseObserver {
  public:
   TapInserter(const visit::Plan& plan, Index batch) : UseObserver(plan, batch), units_(plan.units) {}
 
-  void on_separable_use(visit::ParameterUse use, at::Tensor& output) override {
+  void on_separable_use(visit::ParameterUse&& use, at::Tensor& output) override {
     const std::string& layer = units_->layers()[use.parameter].name;
     const auto tap = std::make_shared<Tap>(std::move(use), layer, sink);
     const auto edge = torch::autograd::impl::gradient_edge(output);
@@ -143,7 +143,7 @@ class HistoryKeeper final : public UseObserver {
     at::Tensor output;     ///< stays at this place of the graph, whatever is done in place to the model's own
   };
 
-  void on_separable_use(visit::ParameterUse use, at::Tensor& output) override {
+  void on_separable_use(visit::ParameterUse&& use, at::Tensor& output) override {
     at::Tensor place = output.detach();
     if (output.requires_grad()) {
       torch::autograd::impl::set_gradient_edge(place, torch::autograd::impl::gradient_edge(output));
