@@ -3,7 +3,7 @@
 #
 # How long does a program that uses culprit compile, against one that includes LibTorch's own umbrella header and does
 # nothing? Each is compiled to an object once a round, by turns; the medians are printed, of the clock's seconds and of
-# the processor's, which other work on the machine moves less.
+# the processor's, which other work on the machine moves less; without optimisation, the compilers' default, and with -O2.
 #   bash benchmarks/compile_time/run.sh [ROUNDS]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -21,7 +21,7 @@ read -r -a folders <<<"$(grep -E '"command":.*headers/culprit/culprit\.cpp' "$wo
 # Compiles one of the programs and appends the seconds, by the clock and by the processor, to its file.
 compile() {
   local compiler="$1" program="$2" TIMEFORMAT='%R %U'
-  { time "$compiler" -std=c++20 -O2 -DNDEBUG "${folders[@]}" -c -o "$work/object.o" \
+  { time "$compiler" -std=c++20 "$level" -DNDEBUG "${folders[@]}" -c -o "$work/object.o" \
     "benchmarks/compile_time/$program.cpp" 2>&3; } 3>&2 2>>"$work/$compiler.$program"
 }
 
@@ -36,8 +36,11 @@ ratio() {
 }
 
 printf '%-12s %-12s %10s %10s\n' compiler seconds clock processor
-for compiler in g++ clang++-14; do
+for setting in "g++ -O0" "g++ -O2" "clang++-14 -O0" "clang++-14 -O2"; do
+  read -r compiler level <<<"$setting"
   if ! command -v "$compiler" >/dev/null; then continue; fi
+  rm -f "$work/$compiler".*
+  echo "$setting"
   for ((round = 0; round < rounds; ++round)); do
     compile "$compiler" torch
     compile "$compiler" five_lines
