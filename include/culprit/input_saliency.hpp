@@ -125,7 +125,7 @@ class InputSaliency {
     const RowMatrix raw = to_matrix(profiles);
     std::vector<Sight> sights;
     for (Index row = 0; row < raw.rows(); ++row) {
-      const Profile z = profiler_.standardize(Profile(baseline.shared_units(), raw.row(row)), baseline);
+      const Profile z = profiler_.standardize(Profile(baseline.shared_units(), row_of(raw, row)), baseline);
       std::vector<Index> boosted = z.select(selection_);
       Eigen::VectorXd target = z.values();
       for (const Index unit : boosted) target[unit] *= options_.boost;
@@ -143,7 +143,7 @@ class InputSaliency {
     at::Tensor result = at::empty({raw.rows(), raw.cols()}, at::dtype(at::kDouble));
     auto* const to = result.mutable_data_ptr<double>();
     for (Index row = 0; row < raw.rows(); ++row) {
-      const Profile z = profiler_.standardize(Profile(baseline.shared_units(), raw.row(row)), baseline);
+      const Profile z = profiler_.standardize(Profile(baseline.shared_units(), row_of(raw, row)), baseline);
       const Eigen::VectorXd by_z =
           distance_.gradient(z.values(), sights[static_cast<std::size_t>(row)].target);
       for (Index k = 0; k < raw.cols(); ++k) {

@@ -11,6 +11,7 @@
 #include <Eigen/Core>
 
 #include "culprit/concepts.hpp"
+#include "culprit/core/moments.hpp"
 #include "culprit/core/profile.hpp"
 #include "culprit/detail/require.hpp"
 #include "culprit/distance/cosine.hpp"
@@ -40,7 +41,7 @@ class Neighbors {
   [[nodiscard]] std::vector<Neighbor> operator()(const Profile& query, std::span<const Profile> profiles,
                                                  Index k) const {
     const std::vector<Index> units = query.select(layers_);
-    const Eigen::VectorXd wanted = query.values()(units);
+    const Eigen::VectorXd wanted = values_of(query.values(), units);
     std::vector<double> nearness;
     for (const Profile& profile : profiles) {
       const std::string difference = query.units().difference(profile.units());
@@ -48,7 +49,7 @@ class Neighbors {
         throw Error(ErrorCode::shape, "profile " + std::to_string(nearness.size()), "the units of the query",
                     difference);
       }
-      const Eigen::VectorXd values = profile.values()(units);
+      const Eigen::VectorXd values = values_of(profile.values(), units);
       const double distance = distance_(wanted, values);
       if (std::isnan(distance)) {
         throw Error(ErrorCode::numeric, "profile " + std::to_string(nearness.size()),

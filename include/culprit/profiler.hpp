@@ -190,7 +190,7 @@ class Profiler {
   [[nodiscard]] Profile raw(const visit::Plan& plan, const Sample& sample) const {
     const at::Tensor target = at::full({1}, sample.target, sample.input.options().dtype(at::kLong));
     const RowMatrix row = to_matrix(batch(plan, sample.input.unsqueeze(0), target).profiles);
-    return Profile(plan.units, row.row(0));
+    return Profile(plan.units, row_of(row, 0));
   }
 
   static void require_batch(const at::Tensor& inputs, const at::Tensor& targets) {

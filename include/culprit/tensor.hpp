@@ -33,6 +33,11 @@ namespace culprit {
   return Eigen::Map<const RowMatrix>(wide.const_data_ptr<double>(), wide.size(0), wide.size(1));
 }
 
+/// A row of a matrix as a vector.
+[[nodiscard]] inline Eigen::VectorXd row_of(const RowMatrix& matrix, Index row) {
+  return Eigen::Map<const Eigen::VectorXd>(matrix.data() + row * matrix.cols(), matrix.cols());
+}
+
 namespace detail {
 
 inline std::uint64_t hash_tensor(const at::Tensor& tensor) {

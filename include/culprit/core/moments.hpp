@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,6 +14,14 @@ namespace culprit {
 
 /// Rows are samples, columns are units.
 using RowMatrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+
+/// The values of some of the units, in that order.
+[[nodiscard]] inline Eigen::VectorXd values_of(const Eigen::VectorXd& values,
+                                               const std::vector<Index>& units) {
+  Eigen::VectorXd part(static_cast<Index>(units.size()));
+  for (Index i = 0; i < part.size(); ++i) part[i] = values[units[static_cast<std::size_t>(i)]];
+  return part;
+}
 
 /// Count, mean and sum of squared deviations of each unit over samples, in float64.
 ///
@@ -41,7 +50,9 @@ class Moments {
     }
     if (count < 0)
       throw Error(ErrorCode::argument, "count", "a number of samples >= 0", std::to_string(count));
-    squares_ = given_stddev_.array().square() * static_cast<double>(count > 1 ? count - 1 : 0);
+    squares_.resize(mean_.size());
+    const auto degrees = static_cast<double>(count > 1 ? count - 1 : 0);
+    for (Index k = 0; k < units(); ++k) squares_[k] = given_stddev_[k] * given_stddev_[k] * degrees;
   }
 
   /// Takes samples in. @param samples  [n, units]; n = 0 changes nothing
@@ -49,10 +60,18 @@ class Moments {
   void add(const Eigen::Ref<const RowMatrix>& samples) {
     check_units(samples.cols());
     if (samples.rows() == 0) return;
-    Moments batch;
+    Moments batch(units());
     batch.count_ = samples.rows();
-    batch.mean_ = samples.colwise().mean().transpose();
-    batch.squares_ = (samples.rowwise() - batch.mean_.transpose()).colwise().squaredNorm().transpose();
+    for (Index row = 0; row < samples.rows(); ++row) {
+      for (Index k = 0; k < units(); ++k) batch.mean_[k] += samples(row, k);
+    }
+    for (Index k = 0; k < units(); ++k) batch.mean_[k] /= static_cast<double>(samples.rows());
+    for (Index row = 0; row < samples.rows(); ++row) {
+      for (Index k = 0; k < units(); ++k) {
+        const double deviation = samples(row, k) - batch.mean_[k];
+        batch.squares_[k] += deviation * deviation;
+      }
+    }
     merge(batch);
   }
 
@@ -68,9 +87,11 @@ class Moments {
     given_stddev_.resize(0);
     const auto n = static_cast<double>(count_ + other.count_);
     const auto weight = static_cast<double>(other.count_) / n;
-    const Eigen::VectorXd delta = other.mean_ - mean_;
-    mean_ += weight * delta;
-    squares_ += other.squares_ + (static_cast<double>(count_) * weight) * delta.cwiseAbs2();
+    for (Index k = 0; k < units(); ++k) {
+      const double delta = other.mean_[k] - mean_[k];
+      mean_[k] += weight * delta;
+      squares_[k] += other.squares_[k] + static_cast<double>(count_) * weight * delta * delta;
+    }
     count_ += other.count_;
   }
 
@@ -80,18 +101,20 @@ class Moments {
 
   /// Unbiased standard deviation (n - 1) of each unit; 0 with fewer than two samples.
   [[nodiscard]] Eigen::VectorXd stddev() const {
-    if (count_ < 2) return Eigen::VectorXd::Zero(mean_.size());
-    if (given_stddev_.size() != 0) return given_stddev_;
-    return (squares_ / static_cast<double>(count_ - 1)).cwiseSqrt();
+    if (count_ >= 2 && given_stddev_.size() != 0) return given_stddev_;
+    Eigen::VectorXd result = Eigen::VectorXd::Zero(units());
+    if (count_ < 2) return result;
+    for (Index k = 0; k < units(); ++k) result[k] = std::sqrt(squares_[k] / static_cast<double>(count_ - 1));
+    return result;
   }
 
   /// The moments of some of the units, in that order.
   [[nodiscard]] Moments of(const std::vector<Index>& units) const {
     Moments part;
     part.count_ = count_;
-    part.mean_ = mean_(units);
-    part.squares_ = squares_(units);
-    if (given_stddev_.size() != 0) part.given_stddev_ = given_stddev_(units);
+    part.mean_ = values_of(mean_, units);
+    part.squares_ = values_of(squares_, units);
+    if (given_stddev_.size() != 0) part.given_stddev_ = values_of(given_stddev_, units);
     return part;
   }
 

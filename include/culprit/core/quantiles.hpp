@@ -69,7 +69,12 @@ class Quantiles {
   /// infinity.
   void add(const Eigen::Ref<const RowMatrix>& samples) {
     check_units(samples.cols());
-    if (!samples.allFinite()) throw Error(ErrorCode::numeric, "samples", "finite values", "NaN or infinity");
+    for (Index row = 0; row < samples.rows(); ++row) {
+      for (Index unit = 0; unit < samples.cols(); ++unit) {
+        if (!std::isfinite(samples(row, unit)))
+          throw Error(ErrorCode::numeric, "samples", "finite values", "NaN or infinity");
+      }
+    }
     Buckets added(static_cast<std::size_t>(samples.rows()));
     for (std::size_t unit = 0; unit < buckets_.size(); ++unit) {
       for (std::size_t row = 0; row < added.size(); ++row) {

@@ -6,6 +6,7 @@
 #include <Eigen/Core>
 
 #include "culprit/concepts.hpp"
+#include "culprit/distance/length.hpp"
 
 namespace culprit::distance {
 
@@ -15,21 +16,26 @@ namespace culprit::distance {
 /// Computed as half the squared distance of the unit vectors, which keeps the digits of a small distance.
 struct Cosine {
   static constexpr std::string_view name = "cosine";
-  using Vector = Eigen::Ref<const Eigen::VectorXd>;
 
-  [[nodiscard]] double operator()(const Vector& a, const Vector& b) const {
-    const bool a_is_zero = a.isZero(0.0);
-    const bool b_is_zero = b.isZero(0.0);
-    if (a_is_zero || b_is_zero) return a_is_zero == b_is_zero ? 0.0 : 1.0;
-    return 0.5 * (a.stableNormalized() - b.stableNormalized()).squaredNorm();
+  [[nodiscard]] double operator()(const Eigen::VectorXd& a, const Eigen::VectorXd& b) const {
+    const double a_length = length(a);
+    const double b_length = length(b);
+    if (a_length == 0.0 || b_length == 0.0) return a_length == b_length ? 0.0 : 1.0;
+    const Eigen::VectorXd u = a / a_length;
+    const Eigen::VectorXd v = b / b_length;
+    return 0.5 * (u - v).squaredNorm();
   }
 
   /// With unit vectors u and v of a and b: ((u . v) u - v) / |a|; 0 for a zero vector.
-  [[nodiscard]] Eigen::VectorXd gradient(const Vector& a, const Vector& b) const {
-    if (a.isZero(0.0) || b.isZero(0.0)) return Eigen::VectorXd::Zero(a.size());
-    const Eigen::VectorXd u = a.stableNormalized();
-    const Eigen::VectorXd v = b.stableNormalized();
-    return (u.dot(v) * u - v) / a.stableNorm();
+  [[nodiscard]] Eigen::VectorXd gradient(const Eigen::VectorXd& a, const Eigen::VectorXd& b) const {
+    const double a_length = length(a);
+    const double b_length = length(b);
+    if (a_length == 0.0 || b_length == 0.0) return Eigen::VectorXd::Zero(a.size());
+    Eigen::VectorXd u = a / a_length;
+    const Eigen::VectorXd v = b / b_length;
+    const double cosine = u.dot(v);
+    for (Index k = 0; k < u.size(); ++k) u[k] = (cosine * u[k] - v[k]) / a_length;
+    return u;
   }
 };
 

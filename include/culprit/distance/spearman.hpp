@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <string_view>
 #include <vector>
@@ -18,17 +19,18 @@ namespace culprit::distance {
 /// from any that is. A function of ranks has no gradient.
 struct Spearman {
   static constexpr std::string_view name = "spearman";
-  using Vector = Eigen::Ref<const Eigen::VectorXd>;
 
   /// @throws Error (numeric) for a NaN, which has no rank.
-  [[nodiscard]] double operator()(const Vector& a, const Vector& b) const {
+  [[nodiscard]] double operator()(const Eigen::VectorXd& a, const Eigen::VectorXd& b) const {
     return Cosine{}(centred_ranks(a), centred_ranks(b));
   }
 
  private:
   /// Ranks from 0 less their mean: multiples of 1/2, exact.
-  static Eigen::VectorXd centred_ranks(const Vector& values) {
-    if (values.hasNaN()) throw Error(ErrorCode::numeric, "profile", "numbers to rank", "NaN");
+  static Eigen::VectorXd centred_ranks(const Eigen::VectorXd& values) {
+    for (Index unit = 0; unit < values.size(); ++unit) {
+      if (std::isnan(values[unit])) throw Error(ErrorCode::numeric, "profile", "numbers to rank", "NaN");
+    }
     const auto value_of = [&](Index unit) { return values[unit]; };
     std::vector<Index> order(static_cast<std::size_t>(values.size()));
     std::iota(order.begin(), order.end(), Index{0});
