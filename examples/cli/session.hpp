@@ -45,7 +45,7 @@ class Session {
       if (outputs.dim() != 2) {
         throw Error(ErrorCode::shape, "model output", "[batch, classes]", c10::str(outputs.sizes()));
       }
-      plan_.units = std::make_shared<const Units>(visit::trace(plan_, on_device(first.inputs)));
+      plan_ = visit::trace(plan_, on_device(first.inputs));
       return outputs.size(1);
     });
     check_labels();

@@ -25,6 +25,10 @@ class Profile;
 namespace visit {
 struct Plan;
 }
+namespace intervene {
+struct Subject;
+class Undo;
+}  // namespace intervene
 namespace engine {
 struct BatchResult;
 struct Vjp;
@@ -166,6 +170,16 @@ concept Loss = Policy<L> && requires(const L& loss, const at::Tensor& outputs, c
   { loss(outputs, targets) } -> std::same_as<at::Tensor>;
 };
 // [/loss]
+
+// [intervention]
+/// Intervention: changes the model, the sample, or both, for as long as an intervene::Scope lives. What it
+/// writes to goes through `undo` first. Returns the sample's input from then on.
+template <class I>
+concept Intervention = Policy<I> && requires(const I& policy, const visit::Plan& plan,
+                                             const intervene::Subject& subject, intervene::Undo& undo) {
+  { policy(plan, subject, undo) } -> std::same_as<at::Tensor>;
+};
+// [/intervention]
 
 namespace detail {
 

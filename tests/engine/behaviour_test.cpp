@@ -226,7 +226,7 @@ TEST_CASE("The caller's gradient and inference modes change no number", "[engine
     const at::NoGradGuard no_grad;
     CHECK(at::equal(run(engine::Batched{}, inputs, targets), fast));
     CHECK(at::equal(run(engine::Loop{}, inputs, targets), slow));
-    CHECK(visit::trace(plan, inputs).layers().front().batch_norm == "1");
+    CHECK(visit::trace(plan, inputs).units->layers().front().batch_norm == "1");
   }
   {
     const c10::InferenceMode inference;
@@ -234,11 +234,11 @@ TEST_CASE("The caller's gradient and inference modes change no number", "[engine
     const at::Tensor y = targets.clone();
     CHECK(at::equal(run(engine::Batched{}, x, y), fast));
     CHECK(at::equal(run(engine::Loop{}, x, y), slow));
-    CHECK(visit::trace(plan, x).layers().front().batch_norm == "1");
+    CHECK(visit::trace(plan, x).units->layers().front().batch_norm == "1");
     const c10::InferenceMode outside(false);
     CHECK(at::equal(run(engine::Batched{}, x, y), fast));
     CHECK(at::equal(run(engine::Loop{}, x, y), slow));
-    CHECK(visit::trace(plan, x).layers().front().batch_norm == "1");
+    CHECK(visit::trace(plan, x).units->layers().front().batch_norm == "1");
   }
 }
 

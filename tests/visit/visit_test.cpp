@@ -50,7 +50,7 @@ template <class M>
 std::vector<std::string> flow(M&& model, const at::Tensor& sample) {
   const visit::Plan plan = visit::make_plan(visit::view(model), visit::ConvFilters{}, Granularity::filter);
   std::vector<std::string> found;
-  const Units units = visit::trace(plan, sample);
+  const Units units = *visit::trace(plan, sample).units;
   CHECK(units.difference(*plan.units).empty());
   for (const Layer& layer : units.layers()) {
     found.push_back(layer.name + " " + std::to_string(layer.uses) + " " + layer.batch_norm);

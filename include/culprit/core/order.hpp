@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <numeric>
+#include <random>
 #include <span>
 #include <string>
 #include <vector>
@@ -52,6 +54,25 @@ inline void check_count(Index count) {
   std::vector<Index> indices(static_cast<std::size_t>(count));
   std::iota(indices.begin(), indices.end(), Index{0});
   return indices;
+}
+
+/// `count` of the candidates drawn without replacement, in their order; all where there are fewer. The same
+/// ones for the same seed and number of candidates, on every machine.
+/// @throws Error (argument) for a count below 0.
+[[nodiscard]] inline std::vector<Index> drawn(std::span<const Index> candidates, Index count,
+                                              std::uint64_t seed) {
+  check_count(count);
+  std::vector<Index> taken;
+  std::mt19937_64 random(seed);
+  const auto wanted = static_cast<std::uint64_t>(count);
+  std::uint64_t left = candidates.size();
+  // Knuth's algorithm S: each candidate with the probability that fills what is missing from what is left.
+  for (const Index candidate : candidates) {
+    if (taken.size() == wanted) break;
+    if (random() % left < wanted - taken.size()) taken.push_back(candidate);
+    --left;
+  }
+  return taken;
 }
 
 /// Indices of the k largest values, largest first, ties by index ascending.

@@ -197,6 +197,33 @@ consteval auto require_selection() {
 }
 // [/selection]
 
+// [intervention]
+template <class I>
+consteval auto require_intervention() {
+  if constexpr (!Policy<I>) {
+    struct Sentence {
+      static_assert(Policy<I>,
+                    "culprit: an intervention can be copied and assigned, and has a static string `name`");
+    };
+    return Sentence{};
+  } else if constexpr (!requires(const I& policy, const visit::Plan& plan, const intervene::Subject& subject,
+                                 intervene::Undo& undo) { policy(plan, subject, undo); }) {
+    struct Sentence {
+      static_assert(Intervention<I>,
+                    "culprit: an intervention has a const operator()(const visit::Plan& plan, const "
+                    "intervene::Subject& subject, intervene::Undo& undo)");
+    };
+    return Sentence{};
+  } else {
+    struct Sentence {
+      static_assert(Intervention<I>,
+                    "culprit: an intervention returns an at::Tensor, the sample's input from then on");
+    };
+    return Sentence{};
+  }
+}
+// [/intervention]
+
 /// Of policies: for another type there is a sentence already, and these would not be true.
 // [differentiable]
 template <class A, class S, class E, class D>

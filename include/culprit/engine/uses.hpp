@@ -86,8 +86,8 @@ class UseObserver : public visit::OperatorObserver {
     on_separable_use(std::move(use), output);
   }
 
-  void on_batch_norm(const at::Tensor& /*input*/, const at::Tensor& /*owner*/, bool batch_statistics) final {
-    if (batch_statistics && batch_ > 1) uncovered = "batch norm over the batch";
+  void on_batch_norm(const visit::BatchNormUse& use, at::Tensor& /*output*/) final {
+    if (use.batch_statistics && batch_ > 1) uncovered = "batch norm over the batch";
   }
 
   void on_unknown(std::size_t /*parameter*/, const std::string& op) final { uncovered = op; }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <random>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,18 +22,7 @@ struct Random {
   /// @throws Error (argument) for a count below 0.
   [[nodiscard]] std::vector<Index> operator()(const Profile& /*profile*/,
                                               std::span<const Index> candidates) const {
-    check_count(count);
-    std::vector<Index> drawn;
-    std::mt19937_64 random(seed);
-    const auto wanted = static_cast<std::uint64_t>(count);
-    std::uint64_t left = candidates.size();
-    // Knuth's algorithm S: each candidate with the probability that fills what is missing from what is left.
-    for (const Index candidate : candidates) {
-      if (drawn.size() == wanted) break;
-      if (random() % left < wanted - drawn.size()) drawn.push_back(candidate);
-      --left;
-    }
-    return drawn;
+    return drawn(candidates, count, seed);
   }
   [[nodiscard]] std::string description() const {
     return "random " + std::to_string(count) + " by seed " + std::to_string(seed);

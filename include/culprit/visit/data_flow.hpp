@@ -21,23 +21,36 @@ namespace detail {
 class FlowRecorder final : public OperatorObserver {
  public:
   explicit FlowRecorder(const Plan& plan)
-      : OperatorObserver(plan.parameters), uses(plan.parameters.size(), 0) {}
+      : OperatorObserver(plan.parameters),
+        uses(plan.parameters.size(), 0),
+        outlets(plan.parameters.size()),
+        readers(plan.parameters.size()) {}
 
   void on_use(ParameterUse use, at::Tensor& output) override {
     ++uses[use.parameter];
-    if (!use.transposed) produced_[output.unsafeGetTensorImpl()] = {output, output._version(), use.parameter};
+    Outlet& outlet = outlets[use.parameter];
+    if (use.transposed) {
+      outlet.transposed = true;
+      return;
+    }
+    if (use.bias.defined()) outlet.biases.push_back(use.bias);
+    produced_[output.unsafeGetTensorImpl()] = {output, output._version(), use.parameter};
   }
 
-  void on_batch_norm(const at::Tensor& input, const at::Tensor& owner, bool /*batch_statistics*/) override {
-    const auto found = produced_.find(input.unsafeGetTensorImpl());
-    if (found == produced_.end() || found->second.version != input._version() || !owner.defined()) return;
-    readers[found->second.parameter].push_back(owner);
+  void on_batch_norm(const BatchNormUse& use, at::Tensor& /*output*/) override {
+    const auto found = produced_.find(use.input.unsafeGetTensorImpl());
+    if (found == produced_.end() || found->second.version != use.input._version()) return;
+    readers[found->second.parameter].push_back(use);
   }
 
-  void on_unknown(std::size_t parameter, const std::string& /*op*/) override { ++uses[parameter]; }
+  void on_unknown(std::size_t parameter, const std::string& op) override {
+    ++uses[parameter];
+    outlets[parameter].unknown = op;
+  }
 
   std::vector<Index> uses;
-  std::map<std::size_t, std::vector<at::Tensor>> readers;
+  std::vector<Outlet> outlets;
+  std::vector<std::vector<BatchNormUse>> readers;  ///< of each parameter's output
 
  private:
   struct Output {
@@ -48,10 +61,11 @@ class FlowRecorder final : public OperatorObserver {
   std::map<const c10::TensorImpl*, Output> produced_;
 };
 
-inline std::string module_owning(const ModelView& model, const at::Tensor& tensor) {
+/// The name of a parameter or buffer; empty when the tensor is neither.
+inline std::string name_of(const ModelView& model, const at::Tensor& tensor) {
   for (const auto* list : {&model.parameters, &model.buffers}) {
     for (const auto& [name, candidate] : *list) {
-      if (candidate.is_same(tensor)) return name.substr(0, name.rfind('.'));
+      if (candidate.is_same(tensor)) return name;
     }
   }
   return {};
@@ -59,27 +73,41 @@ inline std::string module_owning(const ModelView& model, const at::Tensor& tenso
 
 }  // namespace detail
 
-/// The plan's units with Layer::uses and Layer::batch_norm found by running one forward pass without
+/// The plan with Layer::uses, Layer::batch_norm and its outlets found by running one forward pass without
 /// gradients.
 ///
 /// A batch norm is named when it, and no other, reads the layer's output before anything changes that output.
 /// @param sample  inputs of the model, [B, ...]; one sample is enough
-[[nodiscard]] inline Units trace(const Plan& plan, const at::Tensor& sample) {
+[[nodiscard]] inline Plan trace(const Plan& plan, const at::Tensor& sample) {
   const auto recorder = std::make_shared<detail::FlowRecorder>(plan);
   {
     const c10::InferenceMode no_inference(false);  // there tensors have no version
     const at::NoGradGuard no_grad;
     OperatorObserver::observe(recorder, [&] { return plan.model.forward(sample.clone()); });
   }
+  Plan traced = plan;
+  traced.outlets = std::move(recorder->outlets);
   std::vector<Layer> layers = plan.units->layers();
   for (std::size_t i = 0; i < layers.size(); ++i) {
     layers[i].uses = recorder->uses[i];
-    const auto readers = recorder->readers.find(i);
-    if (readers != recorder->readers.end() && readers->second.size() == 1 && layers[i].uses == 1) {
-      layers[i].batch_norm = detail::module_owning(plan.model, readers->second.front());
+    for (const at::Tensor& bias : traced.outlets[i].biases) {
+      if (detail::name_of(plan.model, bias).empty())
+        traced.outlets[i].unknown = "a bias that the model computes";
     }
+    if (recorder->readers[i].size() != 1 || layers[i].uses != 1) continue;
+    const BatchNormUse& norm = recorder->readers[i].front();
+    const at::Tensor& owner = norm.scale.defined() ? norm.scale : norm.running_mean;
+    if (!owner.defined()) continue;
+    const std::string name = detail::name_of(plan.model, owner);
+    if (name.empty()) continue;
+    layers[i].batch_norm = name.substr(0, name.rfind('.'));
+    Outlet& outlet = traced.outlets[i];
+    outlet.scale = norm.scale;
+    outlet.shift = norm.shift;
+    outlet.running_mean = norm.running_mean;
   }
-  return Units(std::move(layers));
+  traced.units = std::make_shared<const Units>(std::move(layers));
+  return traced;
 }
 
 }  // namespace culprit::visit

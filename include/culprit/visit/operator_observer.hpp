@@ -28,10 +28,18 @@ struct ParameterUse {
   Kind kind;
   std::size_t parameter;  ///< index into the observed parameters
   at::Tensor input;
+  at::Tensor bias;  ///< undefined: none
   std::vector<std::int64_t> stride, padding,
       dilation;  ///< convolution only, one entry for each spatial dimension
   bool transposed = false;
   std::int64_t groups = 1;
+};
+
+/// One application of a batch norm; what it does not have is undefined.
+struct BatchNormUse {
+  at::Tensor input;
+  at::Tensor scale, shift, running_mean;  ///< [C]
+  bool batch_statistics = false;          ///< of the input instead of the running ones
 };
 
 /// Sees the operators of a forward pass that take observed parameters, in eager and TorchScript models alike.
@@ -50,8 +58,8 @@ class OperatorObserver : public c10::DebugInfoBase {
   /// After an operator that used an observed parameter by a known rule. `output` may be replaced.
   virtual void on_use(ParameterUse use, at::Tensor& output) = 0;
 
-  /// Before a batch norm. @param owner  its scale, else its running mean, else undefined
-  virtual void on_batch_norm(const at::Tensor& input, const at::Tensor& owner, bool batch_statistics) = 0;
+  /// After a batch norm. `output` may be replaced.
+  virtual void on_batch_norm(const BatchNormUse& use, at::Tensor& output) = 0;
 
   /// An operator without a rule took an observed parameter.
   virtual void on_unknown(std::size_t parameter, const std::string& op) = 0;
@@ -110,11 +118,13 @@ class OperatorObserver : public c10::DebugInfoBase {
     if (name == "aten::convolution" || name == "aten::_convolution") {
       return apply_convolution(op, below, stack, arguments);
     }
-    if (name == "aten::linear") return apply_linear(op, below, stack, arguments, 0, indices_);
-    if (name == "aten::matmul") return apply_linear(op, below, stack, arguments, 0, transposed_);
+    if (name == "aten::linear") {
+      return apply_linear(op, below, stack, arguments, 0, indices_, tensor_or_undefined(arguments[2]));
+    }
+    if (name == "aten::matmul") return apply_linear(op, below, stack, arguments, 0, transposed_, {});
     if (name == "aten::addmm" && op.schema().overload_name().empty() && is_one(arguments[3]) &&
         is_one(arguments[4])) {
-      return apply_linear(op, below, stack, arguments, 1, transposed_);
+      return apply_linear(op, below, stack, arguments, 1, transposed_, arguments[0].toTensor());
     }
     if (name == "aten::instance_norm") {  // made of a batch norm over [1, B * C, ...], which mixes no samples
       for (const c10::IValue& argument : arguments) report_unknown(argument, op);
@@ -122,23 +132,35 @@ class OperatorObserver : public c10::DebugInfoBase {
       return true;
     }
     if (name == "aten::t") return apply_transpose(op, below, stack, find(arguments[0], indices_));
-    if (name == "aten::batch_norm") {
-      const at::Tensor scale = tensor_or_undefined(arguments[1]);
-      on_batch_norm(arguments[0].toTensor(), scale.defined() ? scale : tensor_or_undefined(arguments[3]),
-                    arguments[5].toBool());
-      return false;  // its own parameters are seen like those of any other operator
-    }
+    if (name == "aten::batch_norm") return apply_batch_norm(op, below, stack, arguments);
     return false;
+  }
+
+  bool apply_batch_norm(const c10::OperatorHandle& op, c10::DispatchKeySet below, torch::jit::Stack* stack,
+                        c10::ArrayRef<c10::IValue> arguments) {
+    const BatchNormUse use{arguments[0].toTensor(), tensor_or_undefined(arguments[1]),
+                           tensor_or_undefined(arguments[2]), tensor_or_undefined(arguments[3]),
+                           arguments[5].toBool()};
+    op.redispatchBoxed(below, stack);  // its own parameters are seen like those of any other operator
+    at::Tensor output = torch::jit::pop(*stack).toTensor();
+    on_batch_norm(use, output);
+    torch::jit::push(*stack, std::move(output));
+    return true;
   }
 
   bool apply_convolution(const c10::OperatorHandle& op, c10::DispatchKeySet below, torch::jit::Stack* stack,
                          c10::ArrayRef<c10::IValue> arguments) {
     const auto parameter = find(arguments[1], indices_);
     if (!parameter || observed_beside(arguments, 1)) return false;
-    ParameterUse use{ParameterUse::Kind::convolution, *parameter,
-                     arguments[0].toTensor(),         arguments[3].toIntVector(),
-                     arguments[4].toIntVector(),      arguments[5].toIntVector(),
-                     arguments[6].toBool(),           arguments[8].toInt()};
+    ParameterUse use{ParameterUse::Kind::convolution,
+                     *parameter,
+                     arguments[0].toTensor(),
+                     tensor_or_undefined(arguments[2]),
+                     arguments[3].toIntVector(),
+                     arguments[4].toIntVector(),
+                     arguments[5].toIntVector(),
+                     arguments[6].toBool(),
+                     arguments[8].toInt()};
     const auto dimensions = static_cast<std::size_t>(use.input.dim() - 2);
     for (auto* list : {&use.stride, &use.padding, &use.dilation}) {
       if (list->size() == 1) list->assign(dimensions, list->front());
@@ -148,10 +170,12 @@ class OperatorObserver : public c10::DebugInfoBase {
   }
 
   bool apply_linear(const c10::OperatorHandle& op, c10::DispatchKeySet below, torch::jit::Stack* stack,
-                    c10::ArrayRef<c10::IValue> arguments, std::size_t input, const Indices& weights) {
+                    c10::ArrayRef<c10::IValue> arguments, std::size_t input, const Indices& weights,
+                    const at::Tensor& bias) {
     const auto parameter = find(arguments[input + 1], weights);
     if (!parameter || observed_beside(arguments, input + 1)) return false;
-    run(op, below, stack, {ParameterUse::Kind::linear, *parameter, arguments[input].toTensor(), {}, {}, {}});
+    run(op, below, stack,
+        {ParameterUse::Kind::linear, *parameter, arguments[input].toTensor(), bias, {}, {}, {}});
     return true;
   }
 

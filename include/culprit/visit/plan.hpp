@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -13,16 +14,43 @@
 
 namespace culprit::visit {
 
+/// What a layer's output passes beside its weight, as visit::trace found it: the model's own tensors, so that
+/// to switch a channel off is to write zeros into them. What there is not is undefined.
+struct Outlet {
+  std::vector<at::Tensor> biases;         ///< of the operators that use the weight, [channels]
+  at::Tensor scale, shift, running_mean;  ///< of the batch norm Layer::batch_norm, [channels]
+  bool transposed = false;                ///< used by a transposed convolution: units are input channels
+  std::string unknown;                    ///< an operator without a rule that takes the weight; empty: none
+};
+
 /// A model with its units resolved: what an engine works on. A plan serves one thread at a time, like its
 /// model.
 struct Plan {
   ModelView model;
   std::shared_ptr<const Units> units;
   std::vector<at::Tensor> parameters;  ///< one for each layer of `units`, in the same order
+  std::vector<Outlet> outlets;         ///< one for each layer; empty: not traced
 
   /// Shapes of one sample for which engine::Batched has seen that dimension 0 is the batch throughout.
   std::shared_ptr<std::set<std::vector<Index>>> probed = std::make_shared<std::set<std::vector<Index>>>();
 };
+
+/// The weights of a unit: a view of the model's own parameter.
+[[nodiscard]] inline at::Tensor weights_of(const Plan& plan, const Unit& unit) {
+  const auto number = static_cast<std::size_t>(unit.layer);
+  const Layer& layer = plan.units->layers()[number];
+  at::Tensor weights = plan.parameters[number];
+  if (layer.count == 1) return weights;
+  if (layer.count == layer.shape.front()) return weights.select(0, unit.channel);
+  Index rest = unit.channel;
+  Index extent = layer.count;
+  for (const Index size : layer.shape) {
+    extent /= size;
+    weights = weights.select(0, rest / extent);
+    rest %= extent;
+  }
+  return weights;
+}
 
 /// Numbers the units of a model.
 /// @param visitor  says by its shape whether a parameter holds units
@@ -64,7 +92,7 @@ template <class V>
     parameters.push_back(std::move(holders[number]));
   }
   auto units = std::make_shared<const Units>(std::move(layers));
-  return {std::move(model), std::move(units), std::move(parameters)};
+  return {std::move(model), std::move(units), std::move(parameters), {}};
 }
 
 }  // namespace culprit::visit

@@ -15,6 +15,7 @@
 
 #include "culprit/culprit.hpp"
 #include "culprit/io/safetensors.hpp"
+#include "intervene/check.hpp"
 #include "support/catch.hpp"
 #include "support/shared_data.hpp"
 
@@ -104,9 +105,9 @@ TEST_CASE("the auxiliary head of Inception v3 is listed as unused, and only it",
   if (!have_exported()) return;
   auto model = torch::jit::load(exported("inception_v3").string());
   model.to(torch::kDouble);
-  const auto units = culprit::visit::trace(Profiler().plan(model), random_images(1, 96));
+  const auto units = culprit::visit::trace(Profiler().plan(model), random_images(1, 96)).units;
   std::vector<std::string> unused;
-  for (const Layer& layer : units.layers()) {
+  for (const Layer& layer : units->layers()) {
     INFO(layer.name);
     if (layer.uses == 0) {
       unused.push_back(layer.name);
@@ -145,8 +146,8 @@ TEST_CASE("an exported ResNet-50 runs batched, each convolution with its batch n
   check_batched("resnet50");
   auto model = torch::jit::load(exported("resnet50").string());
   model.to(torch::kDouble);
-  const auto units = culprit::visit::trace(Profiler().plan(model), random_images(1, 64));
-  for (const Layer& layer : units.layers()) {
+  const auto units = culprit::visit::trace(Profiler().plan(model), random_images(1, 64)).units;
+  for (const Layer& layer : units->layers()) {
     INFO(layer.name);
     CHECK(layer.uses == 1);
     if (layer.name.ends_with("downsample.0.weight")) {
@@ -164,8 +165,8 @@ TEST_CASE("an exported DenseNet-121 runs batched, a batch norm only where one re
   check_batched("densenet121");
   auto model = torch::jit::load(exported("densenet121").string());
   model.to(torch::kDouble);
-  const auto units = culprit::visit::trace(Profiler().plan(model), random_images(1, 64));
-  for (const Layer& layer : units.layers()) {
+  const auto units = culprit::visit::trace(Profiler().plan(model), random_images(1, 64)).units;
+  for (const Layer& layer : units->layers()) {
     INFO(layer.name);
     CHECK(layer.uses == 1);
     if (layer.name == "features.conv0.weight") {
@@ -176,4 +177,13 @@ TEST_CASE("an exported DenseNet-121 runs batched, a batch norm only where one re
       CHECK(layer.batch_norm.empty());  // concatenated with others, or pooled, before a batch norm
     }
   }
+}
+
+TEST_CASE("Interventions act on a scope of an exported DenseNet-121 and ResNet-50, and are undone",
+          "[reference][intervene]") {
+  if (!have_exported()) return;
+  const std::string name = GENERATE("densenet121", "resnet50");
+  INFO(name);
+  const auto model = torch::jit::load(exported(name).string());
+  culprit::test::check_interventions(model, random_images(3, 64).to(torch::kFloat), 20);
 }

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/ops/index_put.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include "culprit/engine/uses.hpp"
+#include "culprit/intervene/prune.hpp"
+
+namespace culprit::intervene {
+
+namespace detail {
+
+/// Writes zeros into the feature maps of each sample's own channels, wherever the model would have them if
+/// these units were pruned.
+class Switch final : public visit::OperatorObserver {
+ public:
+  /// @param units  to switch off, for each sample of the batch
+  Switch(const visit::Plan& traced, std::span<const std::vector<Index>> units)
+      : OperatorObserver(traced.parameters), batch_(static_cast<Index>(units.size())) {
+    std::vector<std::vector<Index>> samples(traced.parameters.size());
+    std::vector<std::vector<Index>> channels(traced.parameters.size());
+    for (std::size_t sample = 0; sample < units.size(); ++sample) {
+      for (const Index index : units[sample]) {
+        const Unit unit = traced.units->unit(index);
+        const auto layer = static_cast<std::size_t>(unit.layer);
+        samples[layer].push_back(static_cast<Index>(sample));
+        channels[layer].push_back(unit.channel);
+      }
+    }
+    for (std::size_t i = 0; i < samples.size(); ++i) {
+      maps_.push_back({at::tensor(samples[i], at::kLong), at::tensor(channels[i], at::kLong)});
+      const visit::Outlet& outlet = traced.outlets[i];
+      const at::Tensor& owner = outlet.scale.defined() ? outlet.scale : outlet.running_mean;
+      if (owner.defined()) normed_[owner.unsafeGetTensorImpl()].push_back(i);
+    }
+  }
+
+  void on_use(visit::ParameterUse use, at::Tensor& output) override {
+    if (output.dim() < 2 || output.size(0) != batch_) {
+      uncovered = "an output whose first dimension is not the batch";
+      return;
+    }
+    const bool linear = use.kind == visit::ParameterUse::Kind::linear;
+    clear(use.parameter, linear ? output.movedim(-1, 1) : output);
+  }
+
+  void on_batch_norm(const visit::BatchNormUse& use, at::Tensor& output) override {
+    if (use.batch_statistics) uncovered = "batch norm over the batch";
+    const at::Tensor& owner = use.scale.defined() ? use.scale : use.running_mean;
+    if (!owner.defined()) return;
+    const auto layers = normed_.find(owner.unsafeGetTensorImpl());
+    if (layers == normed_.end()) return;
+    for (const std::size_t layer : layers->second) clear(layer, output);
+  }
+
+  void on_unknown(std::size_t /*parameter*/, const std::string& op) override { uncovered = op; }
+
+  std::string uncovered;  ///< why samples cannot have units of their own switched off; empty: they can
+
+ private:
+  /// @param output  [B, channels, ...]
+  void clear(std::size_t layer, const at::Tensor& output) {
+    const auto& [samples, channels] = maps_[layer];
+    if (samples.numel() == 0) return;
+    output.index_put_({samples.to(output.device()), channels.to(output.device())},
+                      at::zeros({}, output.options()));
+  }
+
+  Index batch_;
+  std::vector<std::pair<at::Tensor, at::Tensor>> maps_;                // samples and channels of each layer
+  std::map<const c10::TensorImpl*, std::vector<std::size_t>> normed_;  // layers by their batch norm's owner
+};
+
+/// Whether switching channels off is all that pruning these units is.
+inline bool are_channels(const visit::Plan& traced) {
+  for (std::size_t i = 0; i < traced.outlets.size(); ++i) {
+    const Layer& layer = traced.units->layers()[i];
+    if (layer.count != layer.shape.front() || traced.outlets[i].transposed) return false;
+    if (!traced.outlets[i].unknown.empty()) return false;
+  }
+  return true;
+}
+
+}  // namespace detail
+
+/// Virtual pruning: the model's outputs for each sample with its own units switched off, in one batched
+/// forward pass that leaves the weights alone. Equal to Prune up to rounding.
+///
+/// A model whose samples cannot be separated, or whose units are not channels, is pruned and run sample by
+/// sample instead.
+/// @param plan    traced (visit::trace) @param inputs  [B, ...]
+/// @param units   to switch off, for each sample
+/// @return [B, classes], without gradients
+/// @throws Error (shape) when there is not one list of units for each sample, Error (argument) for a plan
+/// that is not traced.
+[[nodiscard]] inline at::Tensor outputs_pruned_each(const visit::Plan& plan, const at::Tensor& inputs,
+                                                    std::span<const std::vector<Index>> units) {
+  if (inputs.dim() == 0 || inputs.size(0) != static_cast<Index>(units.size())) {
+    throw Error(ErrorCode::shape, "units to prune",
+                c10::str(inputs.sizes().slice(0, inputs.dim() > 0 ? 1 : 0)) + " lists, one for each sample",
+                std::to_string(units.size()));
+  }
+  if (plan.outlets.empty())
+    throw Error(ErrorCode::argument, "plan", "one that visit::trace gave", "an untraced one");
+  const c10::InferenceMode no_inference(false);
+  const at::NoGradGuard no_grad;
+  if (detail::are_channels(plan)) {
+    const auto off = std::make_shared<detail::Switch>(plan, units);
+    at::Tensor outputs = visit::OperatorObserver::observe(
+        off, [&] { return plan.model.forward(engine::private_copy(inputs)); });
+    if (off->uncovered.empty()) return outputs;
+  }
+  std::vector<at::Tensor> outputs;
+  for (std::size_t sample = 0; sample < units.size(); ++sample) {
+    const Scope scope(Prune{}, plan, {inputs[static_cast<Index>(sample)], 0, units[sample]});
+    outputs.push_back(scope.outputs());
+  }
+  return at::stack(outputs);
+}
+
+}  // namespace culprit::intervene
