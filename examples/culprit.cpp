@@ -235,6 +235,21 @@ void add_heat_map(CLI::App& command, Options& options) {
       ->group("Heat map");
 }
 
+void add_experiment(CLI::App& command, Options& options) {
+  Group group(command, "Experiment");
+  group.add("NAME", options.experiment, "", joined(experiments, ", "))
+      ->required()
+      ->check(one_of(experiments));
+  group.add("--sizes", options.sizes, "K,...", "prune: how many filters are switched off (default 1 to 100)")
+      ->delimiter(',')
+      ->check(above_zero);
+  group
+      .add("--repeats", options.repeats, "N",
+           "random choices on each sample, whose mean counts (default " + std::to_string(options.repeats) +
+               ")")
+      ->check(above_zero);
+}
+
 void add_run(CLI::App& command, Options& options) {
   Group group(command, "Run");
   group
@@ -279,20 +294,30 @@ void declare(CLI::App& app, Options& options) {
   CLI::App& explain =
       add_command(app, options, Command::explain, "explain",
                   "The filters to blame for single samples: table, figures, page", help::explain);
+  CLI::App& experiment =
+      add_command(app, options, Command::experiment, "experiment",
+                  "The paper's experiments on a whole data set: tables and figures", help::experiment);
+  experiment.get_option("--data")->required();
   for (CLI::App* command : {&profile, &explain}) add_image(*command, options);
-  for (CLI::App* command : {&fit, &profile, &explain}) {
+  for (CLI::App* command : {&fit, &profile, &explain, &experiment}) {
     add_preprocessing(*command, options);
     add_method(*command, options);
     add_standardize(*command, options);
   }
   add_heat_map(explain, options);
-  for (CLI::App* command : {&fit, &profile, &explain}) add_run(*command, options);
+  add_experiment(experiment, options);
+  for (CLI::App* command : {&fit, &profile, &explain, &experiment}) add_run(*command, options);
 
   Group(fit, "Result").add("--out", options.out, "FILE", "the baseline to write")->required();
 
   Group of_profile(profile, "Result");
   of_profile.add("--baseline", options.baseline, "FILE", "what culprit fit wrote: adds z");
   of_profile.add("--out", options.out, "FILE", "the profiles to write")->required();
+
+  Group of_experiment(experiment, "Result");
+  of_experiment.add("--baseline", options.baseline, "FILE", "what culprit fit wrote")->required();
+  of_experiment.add("--out", options.out, "DIR", "the folder to write into; made if it is not there")
+      ->required();
 
   Group of_explain(explain, "Result");
   of_explain

@@ -60,4 +60,16 @@ Examples:
   culprit explain --model mobilenet_v1_025:mobilenet.safetensors --image shark.jpeg --label 2 \
     --preset imagenet --classes classes.txt --baseline baseline.safetensors --out report)";
 
+inline constexpr std::string_view experiment =
+    R"(Writes NAME.csv (the table), NAME.json (the table, and what it rests on) and pictures into DIR, and prints
+the table. Changes are those of a class's confidence (softmax), as shares of 1; low and high are the ends of
+a 95 % bootstrap interval of the mean over samples. --seed makes random choices, and makes them repeatable.
+  prune        every wrong sample with its K most salient filters switched off, K random ones, and its K
+               least salient ones (the paper's Figure 3): change of the wrong and of the true class's
+               confidence, and the share of samples then right
+
+Example:
+  culprit experiment prune --model resnet20:resnet20_cifar10.safetensors --data folder:cifar10/test \
+    --preset cifar10 --baseline baseline.safetensors --out results)";
+
 }  // namespace culprit::cli::help

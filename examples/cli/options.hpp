@@ -8,9 +8,11 @@
 #include <string>
 #include <vector>
 
+#include "culprit/core/units.hpp"
+
 namespace culprit::cli {
 
-enum class Command { fit, profile, explain };
+enum class Command { fit, profile, explain, experiment };
 
 /// What the options of the same names take; the first is the default.
 inline const std::vector<std::string> aggregations{"mean_abs",   "mean",           "l2_norm",    "max_abs",
@@ -20,6 +22,7 @@ inline const std::vector<std::string> distances{"cosine", "euclidean"};
 inline const std::vector<std::string> colour_maps{"viridis", "jet"};
 inline const std::vector<std::string> engines{"batched", "loop"};
 inline const std::vector<std::string> dtypes{"float32", "float64"};
+inline const std::vector<std::string> experiments{"prune"};
 inline const std::vector<std::string> presets{"cifar10", "imagenet", "fashion"};
 
 /// The options of every command as they were given; an empty text is one that was not.
@@ -56,6 +59,10 @@ struct Options {
   double noise_std = 0;
   std::string colors = colour_maps.front();
   bool shared_scale = false;
+
+  std::string experiment;                                          ///< which
+  std::vector<Index> sizes{1, 2, 5, 10, 20, 30, 40, 50, 75, 100};  ///< how many filters are chosen
+  std::size_t repeats = 3;                                         ///< random choices on each sample
 
   std::string baseline;
   std::string out;

@@ -14,6 +14,7 @@
 
 #include <c10/util/Exception.h>
 
+#include "cli/experiments/experiment.hpp"
 #include "cli/explain.hpp"
 #include "cli/options.hpp"
 #include "cli/outputs.hpp"
@@ -225,6 +226,8 @@ void run(const Options& options) {
       return profile(options);
     case Command::explain:
       return explain(options);
+    case Command::experiment:
+      return experiment(options);
   }
 }
 

@@ -19,6 +19,7 @@
 #include "cli/model.hpp"
 #include "cli/options.hpp"
 #include "culprit/core/baseline.hpp"
+#include "culprit/intervene/prune_each.hpp"
 #include "culprit/io/baseline_file.hpp"
 #include "culprit/io/json.hpp"
 #include "culprit/visit/data_flow.hpp"
@@ -94,6 +95,13 @@ class Session {
       return method_->input_saliency(plan_, on_device(batch.inputs), on_device(batch.labels), baseline,
                                      selection);
     });
+  }
+
+  /// The model's outputs with each sample's own units switched off.
+  [[nodiscard]] torch::Tensor outputs_pruned_each(const data::Batch& batch,
+                                                  const std::vector<std::vector<Index>>& units) const {
+    return in_context(batch,
+                      [&] { return intervene::outputs_pruned_each(plan_, on_device(batch.inputs), units); });
   }
 
   /// The model's outputs, without gradients.

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/options.hpp"
+#include "cli/progress.hpp"
+#include "cli/session.hpp"
+#include "culprit/core/baseline.hpp"
+#include "culprit/core/statistics.hpp"
+#include "culprit/io/json.hpp"
+#include "culprit/tensor.hpp"
+
+namespace culprit::cli {
+
+/// A table whose columns only run time knows: cells are numbers and text.
+struct Table {
+  std::vector<std::string> columns;
+  std::vector<std::vector<io::Json>> rows;
+};
+
+/// A picture to be written beside the table.
+struct Picture {
+  std::string name;  ///< of the file, without folder
+  std::string title, svg, narrow_svg;
+};
+
+/// What an experiment found.
+struct Results {
+  std::string name;
+  Table table;
+  std::vector<std::pair<std::string, io::Json>> facts;  ///< what the table rests on: samples, settings
+  std::vector<Picture> pictures;
+};
+
+/// What a model says of one sample.
+struct Verdict {
+  std::size_t sample;  ///< index in the data set
+  Index label;
+  Index predicted;
+};
+
+/// What all experiments start from: the session, its baseline, and what the model says of every sample.
+class Study {
+ public:
+  explicit Study(const Options& options)
+      : options_(options), session_(options), baseline_(session_.baseline()) {
+    data::Loader loader = session_.loader(session_.inputs().indices);
+    Progress progress("looking for mistakes", loader.size());
+    for (const data::Batch& batch : loader) {
+      const torch::Tensor predicted = session_.forward(batch).argmax(1).cpu();
+      for (Index i = 0; i < batch.labels.size(0); ++i) {
+        verdicts_.push_back({batch.indices[static_cast<std::size_t>(i)], batch.labels[i].item<Index>(),
+                             predicted[i].item<Index>()});
+      }
+      progress.update(verdicts_.size());
+    }
+  }
+
+  [[nodiscard]] const Options& options() const { return options_; }
+  [[nodiscard]] const Session& session() const { return session_; }
+  [[nodiscard]] const Baseline& baseline() const { return baseline_; }
+  [[nodiscard]] const std::vector<Verdict>& verdicts() const { return verdicts_; }
+  [[nodiscard]] std::uint64_t seed() const { return options_.seed.value_or(0); }
+
+  /// The samples that the model gets wrong, in the data set's order.
+  /// @throws Error (argument) when there is none
+  [[nodiscard]] std::vector<std::size_t> mistakes() const {
+    std::vector<std::size_t> samples;
+    for (const Verdict& verdict : verdicts_) {
+      if (verdict.label != verdict.predicted) samples.push_back(verdict.sample);
+    }
+    if (samples.empty()) {
+      throw Error(ErrorCode::argument, "experiment", "samples that the model gets wrong",
+                  std::to_string(verdicts_.size()) + " that it gets right");
+    }
+    return samples;
+  }
+
+  /// Standardized profiles of a batch.
+  [[nodiscard]] std::vector<Profile> profiles(const engine::BatchResult& result) const {
+    const RowMatrix raw = to_matrix(result.profiles);
+    std::vector<Profile> all;
+    for (Index row = 0; row < raw.rows(); ++row) {
+      all.push_back(
+          session_.method().standardize(Profile(session_.shared_units(), row_of(raw, row)), baseline_));
+    }
+    return all;
+  }
+
+  /// A seed for one random choice on one sample: another for each, the same in every run.
+  [[nodiscard]] std::uint64_t seed_of(std::size_t sample, std::size_t choice) const {
+    return seed() + 1000003U * static_cast<std::uint64_t>(sample) +
+           7919U * static_cast<std::uint64_t>(choice);
+  }
+
+  /// 95 % bootstrap interval of the mean.
+  [[nodiscard]] Interval interval(const std::vector<double>& values) const {
+    return bootstrap_mean(values, {.seed = seed()});
+  }
+
+ private:
+  const Options& options_;
+  Session session_;
+  Baseline baseline_;
+  std::vector<Verdict> verdicts_;
+};
+
+}  // namespace culprit::cli
