@@ -211,19 +211,10 @@ class HeatMapFigure {
   double draw_on(Svg& svg) const {
     const auto title = wrapped(options_.title, Svg::heading_size, content_);
     const auto note = wrapped(options_.note, Svg::label_size, content_);
-    double y = write(svg, margin, margin, title, "heading", "start", 22) + 4;
+    double y = svg.paragraph(margin, margin, title, "heading", "start", Svg::heading_line) + 4;
     for (const std::vector<Tile>& line : lines_) y = draw_line(svg, y, line) + gap;
     y = draw_scale(svg, y);
-    return write(svg, margin, note.empty() ? y : y + 8, note, "label") + margin / 2;
-  }
-
-  static double write(Svg& svg, double x, double y, std::span<const std::string> text,
-                      std::string_view style_class, std::string_view anchor = "start", double line = 16) {
-    for (const std::string& words : text) {
-      svg.text(x, y + 12, words, style_class, anchor);
-      y += line;
-    }
-    return y;
+    return svg.paragraph(margin, note.empty() ? y : y + 8, note, "label") + margin / 2;
   }
 
   double draw_line(Svg& svg, double y, std::span<const Tile> line) const {
@@ -232,7 +223,7 @@ class HeatMapFigure {
     };
     double top = y;
     for (std::size_t i = 0; i < line.size(); ++i)
-      top = std::max(top, write(svg, x(i), y, line[i].caption, "note value"));
+      top = std::max(top, svg.paragraph(x(i), y, line[i].caption, "note value"));
     top += 4;
     double bottom = top;
     for (std::size_t i = 0; i < line.size(); ++i) {
@@ -250,7 +241,7 @@ class HeatMapFigure {
   /// The colours as they look over medium grey, with what their ends stand for.
   double draw_scale(Svg& svg, double y) const {
     const double width = std::max(least_side, lines_.front().front().width);
-    y = write(svg, margin, y, wrapped(options_.value_name, Svg::note_size, content_), "note value") + 4;
+    y = svg.paragraph(margin, y, wrapped(options_.value_name, Svg::note_size, content_), "note value") + 4;
     svg.markup().leaf("image", {{"x", margin},
                                 {"y", y},
                                 {"width", width},
@@ -260,7 +251,7 @@ class HeatMapFigure {
     const auto end = [&](double x, const std::string& value, const std::string& name,
                          std::string_view anchor) {
       svg.text(x, y + 28, value, "value", anchor);
-      return write(svg, x, y + 32, wrapped(name, Svg::label_size, width / 2), "label", anchor);
+      return svg.paragraph(x, y + 32, wrapped(name, Svg::label_size, width / 2), "label", anchor);
     };
     const double below_low = end(margin, low_, options_.low_name, "start");
     const double below_high = end(margin + width, high_, options_.high_name, "end");

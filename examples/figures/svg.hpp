@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -87,6 +88,16 @@ class Svg {
     return *this;
   }
 
+  /// Text on several lines from `top` down. @return where it ends
+  double paragraph(double x, double top, std::span<const std::string> lines, std::string_view style_class,
+                   std::string_view anchor = "start", double line = text_line) {
+    for (const std::string& words : lines) {
+      text(x, top + 12, words, style_class, anchor);
+      top += line;
+    }
+    return top;
+  }
+
   /// Text that reads from bottom to top and ends at (x, y).
   Svg& vertical_text(double x, double y, std::string_view content) {
     const std::string turn = "translate(" + fixed(x, 2) + ' ' + fixed(y, 2) + ") rotate(-90)";
@@ -125,6 +136,8 @@ class Svg {
   static constexpr double heading_size = 17;
   static constexpr double note_size = 13;
   static constexpr double label_size = 12;
+  static constexpr double heading_line = 22;
+  static constexpr double text_line = 16;
 
  private:
   static constexpr std::string_view style =
