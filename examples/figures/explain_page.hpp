@@ -128,9 +128,6 @@ inline void write_units(Markup& html, const ExplainedSample& sample) {
 }
 
 inline std::string address(std::size_t sample) { return "sample-" + std::to_string(sample + 1); }
-inline std::string picture(const ExplainedSample& sample) {
-  return "data:image/png;base64," + base64(sample.png);
-}
 
 inline void write_sample(Markup& html, const ExplainedSample& sample, std::size_t number) {
   const ClassConfidence& truth = only_class(sample, &ClassConfidence::is_true, "true");
@@ -146,7 +143,8 @@ inline void write_sample(Markup& html, const ExplainedSample& sample, std::size_
   }
   html.element("p", {{"class", "name"}}, sample.name).open("div", {{"class", "columns"}});
   html.open("div", {{"class", "look"}});
-  if (!sample.png.empty()) html.leaf("img", {{"src", picture(sample)}, {"alt", "The sample: " + truth.name}});
+  if (!sample.png.empty())
+    html.leaf("img", {{"src", png_address(sample.png)}, {"alt", "The sample: " + truth.name}});
   write_confidences(html, sample);
   html.close().open("div", {{"class", "blame"}});
   write_units(html, sample);
@@ -162,7 +160,7 @@ inline void write_contents(Markup& html, std::span<const ExplainedSample> sample
     const ClassConfidence& truth = only_class(samples[i], &ClassConfidence::is_true, "true");
     const bool right = &predicted == &truth;
     html.open("a", {{"href", '#' + address(i)}});
-    if (!samples[i].png.empty()) html.leaf("img", {{"src", picture(samples[i])}, {"alt", ""}});
+    if (!samples[i].png.empty()) html.leaf("img", {{"src", png_address(samples[i].png)}, {"alt", ""}});
     html.element("span", {}, right ? truth.name + " (correct)" : predicted.name + " instead of " + truth.name)
         .close();
   }
