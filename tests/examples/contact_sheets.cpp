@@ -97,7 +97,7 @@ TEST_CASE("a contact sheet marks the query's pair of classes by a word and a lin
 TEST_CASE("a contact sheet goes on below where its width does not hold a row", "[figures]") {
   SheetRow long_row = row();
   long_row.neighbours.resize(10, long_row.neighbours[1]);
-  long_row.neighbours[4].true_class = "a class whose name fills several lines below its picture";
+  long_row.neighbours[0].true_class = "a class whose name fills several lines below its picture";
   for (const double width : {320.0, 960.0}) {
     CAPTURE(width);
     const std::string svg = sheet({long_row, row()}, width);
@@ -107,6 +107,10 @@ TEST_CASE("a contact sheet goes on below where its width does not hold a row", "
       CHECK(place[2] >= 80);
       CHECK(place[0] >= 16);
       CHECK(place[0] + place[2] <= width - 16);
+    }
+    for (std::size_t i = 1; i < places.size(); ++i) {
+      const bool right_of_last = places[i][1] == places[i - 1][1] && places[i][0] > places[i - 1][0];
+      CHECK((right_of_last || places[i][1] > places[i - 1][1] + places[i - 1][2]));
     }
     const auto texts =
         numbers(svg, R"re(<text class="(?:note value|value|label)" x="([0-9.]+)" y="([0-9.]+)")re");
