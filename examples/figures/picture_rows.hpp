@@ -40,7 +40,7 @@ namespace detail {
 class PictureRows {
  public:
   PictureRows(std::span<const PictureRow> rows, const PictureRowsOptions& options)
-      : rows_(rows), options_(options), grid_(options.width, most_pictures(rows), 104, 12) {}
+      : rows_(rows), options_(options), grid_(options.width, most_pictures(rows), least_side, 12) {}
 
   [[nodiscard]] std::string draw() const {
     std::string description = "Pictures:";
@@ -49,6 +49,8 @@ class PictureRows {
   }
 
  private:
+  static constexpr double least_side = 140;  // room for a class's name and its confidence on one line
+
   [[nodiscard]] static std::size_t most_pictures(std::span<const PictureRow> rows) {
     std::size_t most = 0;
     for (const PictureRow& row : rows) most = std::max(most, row.pictures.size());
