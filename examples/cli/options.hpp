@@ -22,7 +22,7 @@ inline const std::vector<std::string> distances{"cosine", "euclidean"};
 inline const std::vector<std::string> colour_maps{"viridis", "jet"};
 inline const std::vector<std::string> engines{"batched", "loop"};
 inline const std::vector<std::string> dtypes{"float32", "float64"};
-inline const std::vector<std::string> experiments{"prune"};
+inline const std::vector<std::string> experiments{"prune", "mask"};
 inline const std::vector<std::string> presets{"cifar10", "imagenet", "fashion"};
 
 /// The options of every command as they were given; an empty text is one that was not.
@@ -63,6 +63,9 @@ struct Options {
   std::string experiment;                                          ///< which
   std::vector<Index> sizes{1, 2, 5, 10, 20, 30, 40, 50, 75, 100};  ///< how many filters are chosen
   std::size_t repeats = 3;                                         ///< random choices on each sample
+  std::vector<double> shares{0.01, 0.02, 0.05, 0.1, 0.15, 0.2};    ///< of all pixels, to be replaced
+  std::string boxes;      ///< file of boxes to keep untouched; empty: none
+  std::size_t paste = 6;  ///< on how many other images a region is pasted
 
   std::string baseline;
   std::string out;

@@ -14,5 +14,6 @@ void experiment(const Options& options);
 
 // One for each name; each gives back what is to be written.
 [[nodiscard]] Results prune_experiment(const Study& study);
+[[nodiscard]] Results mask_experiment(const Study& study);
 
 }  // namespace culprit::cli
