@@ -149,7 +149,7 @@ class ProfileStore {
     const std::int64_t count = shape[0];
     const auto check_rows = [&](const std::string& name, std::size_t dimensions) {
       const std::vector<std::int64_t>& extents = file.at(name).shape;
-      if (extents.size() != dimensions || extents[0] != count || extents.back() < 1) {
+      if (extents.size() != dimensions || extents[0] != count || (dimensions == 2 && extents[1] < 1)) {
         throw Error(
             ErrorCode::shape, place + ", tensor " + in_quotes(name),
             std::to_string(count) + (dimensions == 2 ? " rows" : " values") + ", as " + in_quotes(tensor),
