@@ -316,6 +316,18 @@ TEST_CASE("names of 19, 55 and 111 layers do not collide on wide and narrow figu
   }
 }
 
+TEST_CASE("the bold words of a title stay within the figure", "[figures]") {
+  const std::vector<Series> series{{"one", eight_values}};
+  const std::string title = "Change of the confidence in the wrong class when filters are pruned";
+  for (const double width : {320.0, 400.0, 500.0}) {
+    const std::string svg = figures::profile_svg(three_layers, series, {.title = title, .width = width});
+    const std::regex heading("<text class=\"heading\"[^>]*>([^<]*)<");
+    for (std::sregex_iterator it(svg.begin(), svg.end(), heading), last; it != last; ++it) {
+      CHECK(figures::text_width((*it)[1].str(), figures::Svg::heading_size) <= width - 32);
+    }
+  }
+}
+
 TEST_CASE("a logarithmic profile figure has decades and puts zeros on the lowest", "[figures]") {
   const std::vector<double> values{100, 10, 0, 1, 0.1, 1, 1, 0.1};
   const std::vector<Series> series{{"one", values}};
