@@ -103,6 +103,8 @@ TEST_CASE("numbers in figures have no trailing zeros, no exponent and no negativ
   CHECK(figures::percent(0.99999) == "> 99.9 %");
   CHECK(figures::percent(1) == "100 %");
   CHECK(figures::percent(1e-9) == "< 0.1 %");
+  CHECK(figures::percent(-0.25) == "−25 %");
+  CHECK(figures::percent(-1e-9) == "0 %");
 }
 
 TEST_CASE("text from file names is safe in markup whatever its bytes", "[figures]") {
