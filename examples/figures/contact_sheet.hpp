@@ -90,7 +90,7 @@ class ContactSheet {
 
   /// Each of the functions that draw starts at y and gives back where it ends.
   double draw_on(Svg& svg) const {
-    const auto title = wrapped(options_.title, Svg::heading_size, grid_.content());
+    const auto title = wrapped_heading(options_.title, grid_.content());
     const std::string key = "Number below a neighbour: " + options_.similarity_name + " to the query.";
     double y = svg.paragraph(Grid::margin, Grid::margin, title, "heading", "start", Svg::heading_line) + 4;
     for (const SheetRow& row : rows_) y = draw_row(svg, y, row) + grid_.gap();

@@ -62,7 +62,7 @@ class Frame {
   Frame(FrameOptions options, const ValueRange& range)
       : options_(std::move(options)), values_(range.axis(options_.log, 0, options_.height)) {
     const double content = options_.width - 2 * margin;
-    title_ = wrapped(options_.title, Svg::heading_size, content);
+    title_ = wrapped_heading(options_.title, content);
     lay_out_legend(margin + Svg::heading_line * static_cast<double>(title_.size()));
     value_name_ = wrapped(options_.value_name + values_.factor(), Svg::note_size, content);
     top_ = value_name_top_ + Svg::text_line * static_cast<double>(value_name_.size()) + 8;

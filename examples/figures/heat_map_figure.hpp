@@ -189,7 +189,7 @@ class HeatMapFigure {
 
   /// Each of the functions that draw starts at y and gives back where it ends.
   double draw_on(Svg& svg) const {
-    const auto title = wrapped(options_.title, Svg::heading_size, grid_.content());
+    const auto title = wrapped_heading(options_.title, grid_.content());
     const auto note = wrapped(options_.note, Svg::label_size, grid_.content());
     double y = svg.paragraph(margin, margin, title, "heading", "start", Svg::heading_line) + 4;
     for (const std::vector<Tile>& line : lines_) y = draw_line(svg, y, line) + grid_.gap();

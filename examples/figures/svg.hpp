@@ -189,6 +189,11 @@ class Svg {
   Markup markup_;
 };
 
+/// As wrapped, for a title: bold letters take the tenth that is granted to sentences.
+inline std::vector<std::string> wrapped_heading(std::string_view text, double width) {
+  return wrapped(text, Svg::heading_size, 0.9 * width);
+}
+
 /// A figure as high as its drawing: draws twice, and the first time only learns the height.
 /// @param draw  takes the Svg and gives back where the drawing ends
 template <class Draw>

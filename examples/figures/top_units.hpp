@@ -57,8 +57,7 @@ inline std::string top_units_svg(std::span<const BlamedUnit> units, const TopUni
   constexpr double bar = 16;
   const bool above = label_width > 0.4 * options.width;
   const double row = above ? bar + 24 : bar + 10;
-  const std::vector<std::string> title =
-      wrapped(options.title, Svg::heading_size, options.width - 2 * margin);
+  const std::vector<std::string> title = wrapped_heading(options.title, options.width - 2 * margin);
   const std::vector<std::string> value_name =
       wrapped(options.value_name, Svg::note_size, options.width - 2 * margin);
   const double value_name_top = margin + 6 + Svg::heading_line * static_cast<double>(title.size());
