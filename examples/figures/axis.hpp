@@ -73,11 +73,11 @@ inline std::string readable(double value) {
   return with_minus(text.substr(0, e)) + " × " + power_of_ten(std::stoi(text.substr(e + 1)));
 }
 
-/// A share of 1 in per cent. What is not certain is not called 0 or 100 per cent.
+/// A share of 1, or a change of one, in per cent. What is not certain is not called 0 or 100 per cent.
 inline std::string percent(double share) {
   if (share > 0 && share < 0.001) return "< 0.1 %";
   if (share < 1 && share > 0.999) return "> 99.9 %";
-  return fixed(100 * share, 1) + " %";
+  return with_minus(fixed(100 * share, 1)) + " %";
 }
 
 /// One labelled position of a value axis.

@@ -166,7 +166,7 @@ class TrendFigure {
   }
 
   [[nodiscard]] std::string written(double value) const {
-    return with_minus(options_.percent ? percent(value) : readable(value));
+    return options_.percent ? percent(value) : readable(value);
   }
 
   [[nodiscard]] std::string value_text(const Trend& one, std::size_t position) const {

@@ -95,6 +95,16 @@ TEST_CASE("The bootstrap is the same on every machine", "[core]") {
   CHECK(bootstrap_mean(others, {.seed = 1}).low != bootstrap_mean(others, {.seed = 2}).low);
 }
 
+TEST_CASE("The bootstrap interpolates between the means of its resamples", "[core]") {
+  const std::array<double, 6> values{0.5, 2.25, -1, 8, 3.75, 0.125};
+  const auto width = [&](double level) {
+    const Interval interval = bootstrap_mean(values, {.resamples = 2, .level = level, .seed = 7});
+    return interval.high - interval.low;
+  };
+  CHECK(width(0.8) > 0);
+  CHECK(width(0.8) == Approx(4 * width(0.2)));
+}
+
 TEST_CASE("The bootstrap of equal values has an interval without width", "[core]") {
   for (const double value : {0.0, 0.1, -3e300}) {
     const std::vector<double> values(7, value);

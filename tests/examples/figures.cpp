@@ -103,6 +103,8 @@ TEST_CASE("numbers in figures have no trailing zeros, no exponent and no negativ
   CHECK(figures::percent(0.99999) == "> 99.9 %");
   CHECK(figures::percent(1) == "100 %");
   CHECK(figures::percent(1e-9) == "< 0.1 %");
+  CHECK(figures::percent(-0.25) == "−25 %");
+  CHECK(figures::percent(-1e-9) == "0 %");
 }
 
 TEST_CASE("text from file names is safe in markup whatever its bytes", "[figures]") {
@@ -312,6 +314,18 @@ TEST_CASE("names of 19, 55 and 111 layers do not collide on wide and narrow figu
         CHECK(svg.find(">0.conv1</text>") != std::string::npos);
         CHECK(svg.find("weight</text>") == std::string::npos);
       }
+    }
+  }
+}
+
+TEST_CASE("the bold words of a title stay within the figure", "[figures]") {
+  const std::vector<Series> series{{"one", eight_values}};
+  const std::string title = "Change of the confidence in the wrong class when filters are pruned";
+  for (const double width : {320.0, 400.0, 500.0}) {
+    const std::string svg = figures::profile_svg(three_layers, series, {.title = title, .width = width});
+    const std::regex heading("<text class=\"heading\"[^>]*>([^<]*)<");
+    for (std::sregex_iterator it(svg.begin(), svg.end(), heading), last; it != last; ++it) {
+      CHECK(figures::text_width((*it)[1].str(), figures::Svg::heading_size) <= width - 32);
     }
   }
 }

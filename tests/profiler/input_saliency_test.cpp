@@ -257,48 +257,6 @@ TEST_CASE("Input saliency within a layer range boosts and differentiates that ra
   CHECK(apart(came.gradient, expected.gradient) <= 1e-9);
 }
 
-TEST_CASE("Neighbors are the nearest profiles by distance and layers", "[neighbors]") {
-  std::vector<Layer> layers(2);
-  for (std::size_t i = 0; i < 2; ++i) {
-    layers[i].name = i == 0 ? "a" : "b";
-    layers[i].count = 2;
-    layers[i].size = 9;
-  }
-  const auto units = std::make_shared<const Units>(layers);
-  const auto profile = [&](double a, double b, double c, double d) {
-    return Profile(units, Eigen::Vector4d(a, b, c, d));
-  };
-  const Profile query = profile(1, 0, 0, 1);
-  const std::vector<Profile> profiles{profile(0, 1, 0, 1), profile(2, 0, 0, 2), profile(1, 0, 1, 0),
-                                      profile(1, 0, 0, 1), profile(-1, 0, 0, -1)};
-  const auto indices = [](const std::vector<Neighbor>& found) {
-    std::vector<Index> all;
-    for (const Neighbor& each : found) all.push_back(each.index);
-    return all;
-  };
-  CHECK(indices(Neighbors{}(query, profiles, 5)) == std::vector<Index>{1, 3, 0, 2, 4});
-  CHECK(indices(Neighbors{distance::Euclidean{}}(query, profiles, 2)) == std::vector<Index>{3, 0});
-  CHECK(indices(Neighbors{distance::Cosine{}, {.pattern = "a"}}(query, profiles, 3)) ==
-        std::vector<Index>{1, 2, 3});
-  CHECK(indices(Neighbors{distance::Cosine{}, {.after = "a"}}(query, profiles, 3)) ==
-        std::vector<Index>{0, 1, 3});
-  const auto found = Neighbors{}(query, profiles, 5);
-  CHECK(found[0].distance == 0.0);
-  CHECK(found[2].distance == Approx(0.5).epsilon(1e-14));
-  CHECK(found[4].distance == Approx(2.0).epsilon(1e-14));
-  CHECK(Neighbors{}(query, profiles, 99).size() == 5);
-  layers.pop_back();
-  const Profile other(std::make_shared<const Units>(layers), Eigen::Vector2d(1, 0));
-  const Error error = error_of([&] { (void)Neighbors{}(query, std::vector{other}, 1); });
-  CHECK(error.code() == ErrorCode::shape);
-  CHECK(error.place() == "profile 0");
-  const Error no_number = error_of([&] {
-    (void)Neighbors{}(query, std::vector{query, profile(std::nan(""), 0, 0, 1)}, 1);
-  });
-  CHECK(no_number.code() == ErrorCode::numeric);
-  CHECK(no_number.place() == "profile 1");
-}
-
 TEST_CASE("A heat map is clipped to percentiles, scaled, and smoothed", "[heat_map]") {
   // |G| of three channels: the largest of each pixel.
   const at::Tensor gradient = at::zeros({3, 10, 10}, at::kDouble);

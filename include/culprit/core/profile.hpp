@@ -41,6 +41,7 @@ class Profile {
 
   [[nodiscard]] Index size() const noexcept { return values_->size(); }
   [[nodiscard]] const Units& units() const noexcept { return *units_; }
+  [[nodiscard]] std::shared_ptr<const Units> shared_units() const noexcept { return units_; }
 
   /// The numbers without a copy, valid as long as any copy of this profile lives.
   [[nodiscard]] const Eigen::VectorXd& values() const noexcept { return *values_; }
