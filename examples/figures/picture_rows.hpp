@@ -51,8 +51,9 @@ class PictureRows {
  private:
   static constexpr double least_side = 140;  // room for a class's name and its confidence on one line
 
+  /// Of the longest row; few are given the room of four, or thumbnails would fill the page.
   [[nodiscard]] static std::size_t most_pictures(std::span<const PictureRow> rows) {
-    std::size_t most = 0;
+    std::size_t most = 4;
     for (const PictureRow& row : rows) most = std::max(most, row.pictures.size());
     return most;
   }

@@ -118,6 +118,7 @@ TEST_CASE("the mask experiment replaces salient and random pixels of the wrong s
     CHECK(std::stod(pasted[i][4]) > 0);
     CHECK(std::stod(pasted[i][5]) < 0);
   }
+  CHECK(json.at("pasted onto").as_int() == 2);
   CHECK(json.at("mask-paste").size() == 2);
   CHECK(json.at("mask-paste")[0].at("path").as_string() == pasted[1][0]);
 

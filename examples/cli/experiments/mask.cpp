@@ -313,6 +313,7 @@ class CaseStudy {
       const bool fits = verdict.label == label_ && verdict.predicted == label_;
       if (fits && others.size() < study_.options().paste) others.push_back(verdict.sample);
     }
+    results.facts.emplace_back("pasted onto", others.size());
     if (others.empty()) return;
     const std::size_t largest = masking_.shares().size() - 1;
     const torch::Tensor input = batch_.inputs[0];
