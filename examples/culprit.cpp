@@ -240,9 +240,15 @@ void add_experiment(CLI::App& command, Options& options) {
   group.add("NAME", options.experiment, "", joined(experiments, ", "))
       ->required()
       ->check(one_of(experiments));
-  group.add("--sizes", options.sizes, "K,...", "prune: how many filters are switched off (default 1 to 100)")
+  group
+      .add("--sizes", options.sizes, "K,...",
+           "prune, finetune: how many filters (default 1 to 100; 1 to 10 % of all)")
       ->delimiter(',')
       ->check(above_zero);
+  group
+      .add("--eta", options.eta, "LENGTH",
+           "finetune: length of the step; without it one is chosen, and the result says how")
+      ->check(number_from_0);
   group
       .add("--repeats", options.repeats, "N",
            "random choices on each sample, whose mean counts (default " + std::to_string(options.repeats) +

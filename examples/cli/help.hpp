@@ -64,6 +64,14 @@ inline constexpr std::string_view experiment =
     R"(Writes NAME.csv (the table), NAME.json (the table, and what it rests on) and pictures into DIR, and prints
 the table. Changes are those of a class's confidence (softmax), as shares of 1; low and high are the ends of
 a 95 % bootstrap interval of the mean over samples. --seed makes random choices, and makes them repeatable.
+  correctness  mean profiles, raw and standardized, of right and of wrong samples, layer by layer (Figures 1
+               and 2)
+  neighbors    the k nearest wrong samples of every wrong sample, by the cosine of their standardized
+               profiles: the share with the same, or the reversed, pair of true and predicted class, and that
+               expected by chance; all layers, the shallower half, the deeper half
+  finetune     one normalized step on the filters to blame for a wrong sample, on random ones, the least
+               salient, and all (Figure 6), for a random half of the wrong samples: the share then right, and of
+               the ten nearest of the other half the share then right and the change of confidence
   prune        every wrong sample with its K most salient filters switched off, K random ones, and its K
                least salient ones (the paper's Figure 3): change of the wrong and of the true class's
                confidence, and the share of samples then right

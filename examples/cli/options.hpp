@@ -22,7 +22,7 @@ inline const std::vector<std::string> distances{"cosine", "euclidean"};
 inline const std::vector<std::string> colour_maps{"viridis", "jet"};
 inline const std::vector<std::string> engines{"batched", "loop"};
 inline const std::vector<std::string> dtypes{"float32", "float64"};
-inline const std::vector<std::string> experiments{"prune"};
+inline const std::vector<std::string> experiments{"correctness", "prune", "neighbors", "finetune"};
 inline const std::vector<std::string> presets{"cifar10", "imagenet", "fashion"};
 
 /// The options of every command as they were given; an empty text is one that was not.
@@ -60,9 +60,10 @@ struct Options {
   std::string colors = colour_maps.front();
   bool shared_scale = false;
 
-  std::string experiment;                                          ///< which
-  std::vector<Index> sizes{1, 2, 5, 10, 20, 30, 40, 50, 75, 100};  ///< how many filters are chosen
-  std::size_t repeats = 3;                                         ///< random choices on each sample
+  std::string experiment;    ///< which
+  std::vector<Index> sizes;  ///< how many filters are chosen; none: the experiment's own
+  double eta = 0;            ///< length of a fine-tuning step; 0: chosen
+  std::size_t repeats = 3;   ///< random choices on each sample
 
   std::string baseline;
   std::string out;

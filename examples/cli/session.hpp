@@ -52,6 +52,7 @@ class Session {
     check_labels();
   }
 
+  [[nodiscard]] const visit::Plan& plan() const { return plan_; }
   [[nodiscard]] const Method& method() const { return *method_; }
   [[nodiscard]] const Inputs& inputs() const { return inputs_; }
   [[nodiscard]] const Units& units() const { return *plan_.units; }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // What README.md and the pages in docs/ show and no other tested code has: tests/docs/snippets.py compares.
+#include <iostream>
 #include <limits>
 #include <span>
 #include <string_view>
@@ -65,6 +66,22 @@ struct Above {
 };
 static_assert(cu::Selection<Above>);
 // [/own_selection]
+
+// [own_intervention]
+/// Halves the weights of the units, or by another factor.
+struct Shrink {
+  static constexpr std::string_view name = "shrink";
+  double factor = 0.5;
+
+  at::Tensor operator()(const cu::visit::Plan& plan, const cu::intervene::Subject& subject,
+                        cu::intervene::Undo& undo) const {
+    for (const cu::Index unit : subject.units)
+      undo.keep(cu::visit::weights_of(plan, plan.units->unit(unit))).mul_(factor);
+    return subject.input;
+  }
+};
+static_assert(cu::Intervention<Shrink>);
+// [/own_intervention]
 
 // [own_loss]
 /// By how much the label misses a lead of 1 over the best other class; 0 where it has it.
@@ -306,4 +323,33 @@ TEST_CASE("Documentation: input saliency", "[snippets]") {
     if (each.salient() < 3) ++unclear;  // fewer than three units have z > 0
   // [/input_saliency_options]
   CHECK(unclear < 40);
+}
+
+TEST_CASE("Documentation: interventions", "[snippets]") {
+  const auto [model, inputs, targets, loader, image, label] = Bench();
+  const cu::Profiler profiler;
+  const auto baseline = profiler.fit(model, loader);
+  const auto profile = profiler(model, {image, label}, baseline);
+  const at::Tensor pixels =
+      cu::pixel_saliency(cu::InputSaliency{profiler}(model, {image, label}, baseline).gradient);
+  // [intervention]
+  namespace intervene = cu::intervene;
+  const auto plan = cu::visit::trace(profiler.plan(model), image.unsqueeze(0));
+  const intervene::Subject subject{image, label, profile.select(cu::select::Top{.count = 3}), pixels};
+  {
+    const intervene::Scope pruned{intervene::Prune{}, plan, subject};
+    std::cout << pruned.outputs() << '\n';  // [classes], with the three filters switched off
+  }                                         // every tensor of the model is as it was, bit for bit
+  const intervene::Scope nudged{intervene::FineTune<>{.eta = 0.01, .loss = {}}, plan, subject};
+  const intervene::Scope masked{intervene::Mask{.share = 0.1}, plan, subject};  // masked.input(): [C, H, W]
+  // [/intervention]
+  const at::Tensor before = masked.outputs();
+  // [pruned_each]
+  const std::vector<std::vector<cu::Index>> off{{0, 5}, {}, {7}};  // of each sample; the weights stay
+  const at::Tensor outputs = intervene::outputs_pruned_each(plan, inputs.slice(0, 0, 3), off);
+  // [/pruned_each]
+  CHECK(outputs.size(0) == 3);
+  CHECK((masked.input() != image).any(0).sum().item<cu::Index>() == pixels.numel() / 10);
+  const intervene::Scope shrunk{Shrink{}, plan, subject};
+  CHECK_FALSE(shrunk.outputs().equal(before));
 }

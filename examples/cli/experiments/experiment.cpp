@@ -73,7 +73,11 @@ void print(std::ostream& out, const Table& table) {
 
 void experiment(const Options& options) {
   check_output_folder(options.out);
-  const std::map<std::string, std::function<Results(const Study&)>> all{{"prune", prune_experiment}};
+  const std::map<std::string, std::function<Results(const Study&)>> all{
+      {"correctness", correctness_experiment},
+      {"finetune", finetune_experiment},
+      {"neighbors", neighbors_experiment},
+      {"prune", prune_experiment}};
   const Study study(options);
   const Results results = all.at(options.experiment)(study);
 
@@ -82,7 +86,10 @@ void experiment(const Options& options) {
   io::write_atomically(folder / (results.name + ".csv"),
                        [&](std::ostream& out) { write_csv(out, results.table); });
   write_text(folder / (results.name + ".json"), io::dump(to_json(results, study), 2) + "\n");
-  for (const Picture& picture : results.pictures) write_text(folder / picture.name, picture.svg);
+  for (const Picture& picture : results.pictures) {
+    write_text(folder / (picture.name + ".svg"), picture.svg);
+    write_text(folder / (picture.name + ".narrow.svg"), picture.narrow_svg);
+  }
   print(std::cout, results.table);
   std::cout << '\n';
   for (const auto& [name, value] : results.facts) print_row(name, text_of(value));
