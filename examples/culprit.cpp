@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdio>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -89,11 +90,25 @@ const CLI::Validator above_zero = checked("a whole number from 1", [](const std:
   return is_index(text) && text.find_first_not_of('0') != std::string::npos;
 });
 
-const CLI::Validator number_from_0 = checked("a number from 0", [](const std::string& text) {
-  double value = -1;
+/// The finite number that the whole text is.
+std::optional<double> number(const std::string& text) {
+  double value = 0;
   const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value);
-  return failure == std::errc{} && end == text.data() + text.size() && std::isfinite(value) && value >= 0;
+  if (failure != std::errc{} || end != text.data() + text.size() || !std::isfinite(value))
+    return std::nullopt;
+  return value;
+}
+
+const CLI::Validator number_from_0 = checked("a number from 0", [](const std::string& text) {
+  const std::optional<double> value = number(text);
+  return value && *value >= 0;
 });
+
+const CLI::Validator share_of_pixels =
+    checked("a share of all pixels, above 0 and up to 1", [](const std::string& text) {
+      const std::optional<double> value = number(text);
+      return value && *value > 0 && *value <= 1;
+    });
 
 const CLI::Validator data_spec =
     checked("folder:DIR, cifar10:DIR, idx:DIR or list:FILE", [](const std::string& text) {
@@ -213,8 +228,9 @@ void add_standardize(CLI::App& command, Options& options) {
             "names such as 'layer3.*'; a baseline of more layers serves");
 }
 
-void add_heat_map(CLI::App& command, Options& options) {
-  Group group(command, "Heat map");
+/// @param name  of the group, which says what the heat map is for
+void add_heat_map(CLI::App& command, Options& options, const std::string& name) {
+  Group group(command, name);
   group.add("--filters", options.filters, "WHICH",
             "whose pixels to show: top:K, the most salient (default " + options.filters +
                 "); random:K, by --seed, as a control; or LAYER:CHANNEL and numbers of units between commas");
@@ -231,8 +247,6 @@ void add_heat_map(CLI::App& command, Options& options) {
       ->check(number_from_0);
   group.add("--colors", options.colors, "NAME", joined(colour_maps, " (default) or "))
       ->check(one_of(colour_maps));
-  command.add_flag("--shared-scale", options.shared_scale, "one scale for the heat maps of all samples")
-      ->group("Heat map");
 }
 
 void add_experiment(CLI::App& command, Options& options) {
@@ -254,6 +268,19 @@ void add_experiment(CLI::App& command, Options& options) {
            "random choices on each sample, whose mean counts (default " + std::to_string(options.repeats) +
                ")")
       ->check(above_zero);
+  group
+      .add("--shares", options.shares, "Q,...",
+           "mask: which shares of all pixels are replaced (default 0.01 to 0.2)")
+      ->delimiter(',')
+      ->check(share_of_pixels);
+  group.add("--boxes", options.boxes, "FILE",
+            "mask: CSV with the columns path,top,left,bottom,right; these boxes, in pixels of the model's "
+            "input, bottom and right not included, stay untouched, such as the object itself");
+  group
+      .add("--paste", options.paste, "N",
+           "mask: on how many other images the salient pixels of one are pasted (default " +
+               std::to_string(options.paste) + "; 0: none)")
+      ->check(whole_number);
 }
 
 void add_run(CLI::App& command, Options& options) {
@@ -310,8 +337,11 @@ void declare(CLI::App& app, Options& options) {
     add_method(*command, options);
     add_standardize(*command, options);
   }
-  add_heat_map(explain, options);
+  add_heat_map(explain, options, "Heat map");
+  explain.add_flag("--shared-scale", options.shared_scale, "one scale for the heat maps of all samples")
+      ->group("Heat map");
   add_experiment(experiment, options);
+  add_heat_map(experiment, options, "Heat map of the experiment mask");
   for (CLI::App* command : {&fit, &profile, &explain, &experiment}) add_run(*command, options);
 
   Group(fit, "Result").add("--out", options.out, "FILE", "the baseline to write")->required();

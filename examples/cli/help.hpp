@@ -75,9 +75,17 @@ a 95 % bootstrap interval of the mean over samples. --seed makes random choices,
   prune        every wrong sample with its K most salient filters switched off, K random ones, and its K
                least salient ones (the paper's Figure 3): change of the wrong and of the true class's
                confidence, and the share of samples then right
+  mask         every wrong sample with the share of its pixels that is most salient by input saliency
+               replaced by the data set's mean, and with as many random pixels replaced (Figures 7 and 8):
+               changes and share corrected as above, the change of the mean z of the filters of --filters,
+               and t and p of paired t-tests of the salient pixels against the random ones. Of the sample
+               that is wrong with the most confidence mask-steps.svg shows every step, and
+               mask-paste.csv and .svg what its most salient pixels do to other images of its true class
 
-Example:
+Examples:
   culprit experiment prune --model resnet20:resnet20_cifar10.safetensors --data folder:cifar10/test \
-    --preset cifar10 --baseline baseline.safetensors --out results)";
+    --preset cifar10 --baseline baseline.safetensors --out results
+  culprit experiment mask --model mobilenet_v1_025:mobilenet.safetensors --data list:images.tsv \
+    --preset imagenet --baseline baseline.safetensors --boxes boxes.csv --shares 0.05,0.1 --out results)";
 
 }  // namespace culprit::cli::help

@@ -22,7 +22,7 @@ inline const std::vector<std::string> distances{"cosine", "euclidean"};
 inline const std::vector<std::string> colour_maps{"viridis", "jet"};
 inline const std::vector<std::string> engines{"batched", "loop"};
 inline const std::vector<std::string> dtypes{"float32", "float64"};
-inline const std::vector<std::string> experiments{"correctness", "prune", "neighbors", "finetune"};
+inline const std::vector<std::string> experiments{"correctness", "prune", "neighbors", "finetune", "mask"};
 inline const std::vector<std::string> presets{"cifar10", "imagenet", "fashion"};
 
 /// The options of every command as they were given; an empty text is one that was not.
@@ -64,6 +64,9 @@ struct Options {
   std::vector<Index> sizes;  ///< how many filters are chosen; none: the experiment's own
   double eta = 0;            ///< length of a fine-tuning step; 0: chosen
   std::size_t repeats = 3;   ///< random choices on each sample
+  std::vector<double> shares{0.01, 0.02, 0.05, 0.1, 0.15, 0.2};  ///< of all pixels, to be replaced
+  std::string boxes;      ///< file of boxes to keep untouched; empty: none
+  std::size_t paste = 6;  ///< on how many other images a region is pasted
 
   std::string baseline;
   std::string out;

@@ -82,7 +82,7 @@ inline void write_text(const std::filesystem::path& file, std::string_view text)
 
 /// One line of a command's summary.
 inline void print_row(const std::string& name, const std::string& value) {
-  std::cout << padded(name, 12) << value << '\n';
+  std::cout << padded(name, 11) << ' ' << value << '\n';
 }
 
 /// The bytes of a contiguous tensor on the CPU: float32, float64 or int64.

@@ -14,6 +14,7 @@
 
 #include <torch/types.h>
 
+#include "cli/boxes.hpp"
 #include "cli/inputs.hpp"
 #include "cli/method.hpp"
 #include "cli/model.hpp"
@@ -50,6 +51,8 @@ class Session {
       return outputs.size(1);
     });
     check_labels();
+    if (!options.boxes.empty())
+      boxes_ = read_boxes(options.boxes, *inputs_.set, first.inputs.size(2), first.inputs.size(3));
   }
 
   [[nodiscard]] const visit::Plan& plan() const { return plan_; }
@@ -60,6 +63,12 @@ class Session {
   [[nodiscard]] const Fingerprint& fingerprint() const { return fingerprint_; }
   [[nodiscard]] Index classes() const { return classes_; }
   [[nodiscard]] std::string path(std::size_t sample) const { return inputs_.set->item(sample).path; }
+
+  /// What --boxes has for it.
+  [[nodiscard]] std::optional<intervene::Box> box(std::size_t sample) const {
+    const auto found = boxes_.find(sample);
+    return found == boxes_.end() ? std::nullopt : std::optional(found->second);
+  }
 
   /// The part of --baseline that the computed layers need.
   /// @throws Error (baseline) naming the difference when the file was not fitted to this model, method and
@@ -168,6 +177,7 @@ class Session {
   Inputs inputs_;
   Fingerprint fingerprint_;
   Index classes_ = 0;
+  Boxes boxes_;
 };
 
 }  // namespace culprit::cli

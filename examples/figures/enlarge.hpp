@@ -32,4 +32,11 @@ inline data::Image enlarge(const data::Image& image, int factor) {
   return result;
 }
 
+/// The picture large enough to look at: a thumbnail by the factor that brings its longer side to 256 pixels
+/// or a little less.
+inline data::Image enlarged(const data::Image& picture) {
+  constexpr int good_side = 256;
+  return enlarge(picture, std::max(1, good_side / std::max(picture.width, picture.height)));
+}
+
 }  // namespace culprit::figures

@@ -102,7 +102,9 @@ TEST_CASE("wrong usage is one line and exit status 2", "[cli]") {
       "resnet20, resnet32, resnet44, resnet56, resnet18_cifar, resnet18, resnet50, vgg19, vgg19_bn, "
       "mobilenet_v1_025, resnet8_fashion";
   const std::string of_fit = " (see culprit fit --help)";
+  const Arguments mask = Workspace::mask();
   const std::string of_explain = " (see culprit explain --help)";
+  const std::string of_experiment = " (see culprit experiment --help)";
   check(workspace,
         {
             {"no command", {}, 2, "A subcommand is required (see culprit --help)"},
@@ -146,6 +148,12 @@ TEST_CASE("wrong usage is one line and exit status 2", "[cli]") {
              "--noise-iters and --noise-std need each other" + of_explain},
             {"iterations without noise", with(explain, {"--noise-iters", "3", "--noise-std", "0"}), 2,
              "--noise-iters and --noise-std need each other" + of_explain},
+            {"no share of the pixels", with(mask, {"--shares", "0.1,0"}), 2,
+             "--shares: expected a share of all pixels, above 0 and up to 1, came '0'" + of_experiment},
+            {"more than all pixels", with(mask, {"--shares", "1.5"}), 2,
+             "--shares: expected a share of all pixels, above 0 and up to 1, came '1.5'" + of_experiment},
+            {"a share that is no number", with(mask, {"--shares", "few"}), 2,
+             "--shares: expected a share of all pixels, above 0 and up to 1, came 'few'" + of_experiment},
         });
 }
 
@@ -262,6 +270,44 @@ TEST_CASE("data that cannot be used are refused in one line", "[cli]") {
           {"target beyond the classes", with(fit, {"--target", "10"}), 1,
            "--target: expected a class from 0 to 9, as the model has, came 10"},
       });
+}
+
+TEST_CASE("boxes that do not belong to the data are refused before the work starts, with their line",
+          "[cli]") {
+  const Workspace workspace;
+  const std::string header = "path,top,left,bottom,right\n";
+  const std::string sample = "t10k-images-idx3-ubyte#3,";
+  const auto boxes = [&](const std::string& name, const std::string& text) {
+    write_bytes(workspace / name, text);
+    return with(Workspace::mask(), {"--boxes", name});
+  };
+  const auto outside = [](const std::string& came) {
+    return ": expected a box within 28 rows and 28 columns, came " + came;
+  };
+  check(workspace,
+        {
+            {"missing", with(Workspace::mask(), {"--boxes", "none.csv"}), 1,
+             "none.csv: expected a file that can be read, came No such file or directory"},
+            {"empty", boxes("empty.csv", "\n"), 1,
+             "empty.csv: expected path,top,left,bottom,right, came no line"},
+            {"other columns", boxes("xy.csv", "path,x,y,w,h\n"), 1,
+             R"(xy.csv, line 1: expected path,top,left,bottom,right, came "path,x,y,w,h")"},
+            {"three numbers", boxes("three.csv", header + "1,2,3\n"), 1,
+             R"(three.csv, line 2: expected a path and four whole numbers from 0, came "1,2,3")"},
+            {"no number", boxes("word.csv", header + sample + "0,0,4,x\n"), 1,
+             R"(word.csv, line 2: expected a path and four whole numbers from 0, came ")" + sample +
+                 "0,0,4,x\""},
+            {"beyond the rows", boxes("rows.csv", header + sample + "0,0,29,28\n"), 1,
+             "rows.csv, line 2" + outside("rows 0 to 29, columns 0 to 28")},
+            {"beyond the columns", boxes("columns.csv", header + sample + "0,20,28,30\n"), 1,
+             "columns.csv, line 2" + outside("rows 0 to 28, columns 20 to 30")},
+            {"nothing inside", boxes("hollow.csv", header + sample + "4,4,4,8\n"), 1,
+             "hollow.csv, line 2" + outside("rows 4 to 4, columns 4 to 8")},
+            {"unknown path", boxes("path.csv", header + sample + "0,0,4,4\n" + "dog.png,0,0,4,4\n"), 1,
+             R"(path.csv, line 3: expected a path of the data set, came "dog.png")"},
+            {"twice", boxes("twice.csv", header + sample + "0,0,4,4\n\"t10k-images-idx3-ubyte#3\",0,0,4,4\n"),
+             1, R"(twice.csv, line 3: expected one box for a path, came ""t10k-images-idx3-ubyte#3"" again)"},
+        });
 }
 
 TEST_CASE("baselines of something else are refused in one line that names the difference", "[cli]") {

@@ -21,18 +21,14 @@ namespace {
 
 using culprit::test::Arguments;
 using culprit::test::read_bytes;
+using culprit::test::read_csv;
 using culprit::test::Run;
+using culprit::test::succeed;
 using culprit::test::with;
 using culprit::test::Workspace;
 namespace io = culprit::io;
 
 constexpr std::size_t classes = 10;
-
-void succeed(const Workspace& workspace, const Arguments& arguments) {
-  const Run run = workspace.run(arguments);
-  INFO(run.err);
-  REQUIRE(run.status == 0);
-}
 
 io::Json metadata(const io::Safetensors& file, const std::string& key) {
   return io::parse_json(file.metadata().at(key), key);
@@ -68,17 +64,6 @@ struct Profiles {
   std::vector<double> loss;
   std::size_t units;
 };
-
-std::vector<std::vector<std::string>> read_csv(const std::filesystem::path& path) {
-  std::vector<std::vector<std::string>> rows;
-  std::istringstream lines(read_bytes(path));
-  for (std::string line; std::getline(lines, line);) {
-    std::vector<std::string>& row = rows.emplace_back();
-    std::istringstream fields(line);
-    for (std::string field; std::getline(fields, field, ',');) row.push_back(field);
-  }
-  return rows;
-}
 
 const std::vector<std::string> files_of_sample{"heat_map.svg",       "input.png",       "input_saliency.npy",
                                                "pixel_saliency.npy", "profile.csv",     "profile.json",

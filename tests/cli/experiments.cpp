@@ -168,5 +168,5 @@ TEST_CASE("experiments refuse a name that is none", "[cli]") {
   arguments.insert(arguments.begin() + 1, "nothing");
   const Run run = laboratory.workspace.run(arguments);
   CHECK(run.status == 2);
-  CHECK(run.err.find("expected one of correctness, prune, neighbors, finetune") != std::string::npos);
+  CHECK(run.err.find("expected one of correctness, prune, neighbors, finetune, mask") != std::string::npos);
 }

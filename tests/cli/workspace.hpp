@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <random>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <sys/wait.h>
@@ -81,6 +82,13 @@ class Workspace {
     return arguments;
   }
 
+  [[nodiscard]] static Arguments mask() {
+    Arguments arguments = with(explain(), {"--out", "results"});
+    arguments.front() = "experiment";
+    arguments.insert(arguments.begin() + 1, "mask");
+    return arguments;
+  }
+
   /// Runs the program in the folder, on one thread.
   [[nodiscard]] Run run(const Arguments& arguments) const {
     const TemporaryFolder told;
@@ -122,5 +130,24 @@ class Workspace {
 
   TemporaryFolder folder_;
 };
+
+/// Runs the program, which must succeed.
+inline void succeed(const Workspace& workspace, const Arguments& arguments) {
+  const Run run = workspace.run(arguments);
+  INFO(run.err);
+  REQUIRE(run.status == 0);
+}
+
+/// The fields of a CSV file without quotes.
+inline std::vector<std::vector<std::string>> read_csv(const std::filesystem::path& path) {
+  std::vector<std::vector<std::string>> rows;
+  std::istringstream lines(read_bytes(path));
+  for (std::string line; std::getline(lines, line);) {
+    std::vector<std::string>& row = rows.emplace_back();
+    std::istringstream fields(line);
+    for (std::string field; std::getline(fields, field, ',');) row.push_back(field);
+  }
+  return rows;
+}
 
 }  // namespace culprit::test

@@ -150,9 +150,12 @@ void check_interventions(M&& model, const at::Tensor& inputs, Index count = 5, V
 
   SECTION("a mask leaves the model alone") {
     const at::Tensor saliency = at::rand({inputs.size(2), inputs.size(3)});
-    const intervene::Scope scope(intervene::Mask{.share = 0.25}, plan, {inputs[0], 0, {}, saliency});
+    const intervene::Mask mask{.share = 0.25};
+    const intervene::Subject subject{inputs[0], 0, {}, saliency};
+    const intervene::Scope scope(mask, plan, subject);
     const at::Tensor replaced = (scope.input() != inputs[0]).any(0);
     CHECK(replaced.sum().item<Index>() == std::llround(0.25 * static_cast<double>(saliency.numel())));
+    CHECK(scope.input().equal(mask(subject)));
     CHECK(is_as_before());
   }
 

@@ -34,18 +34,23 @@ void write_csv(std::ostream& out, const Table& table) {
   }
 }
 
+io::Json to_json(const Table& table) {
+  io::Json rows = io::Json::array();
+  for (const auto& row : table.rows) {
+    io::Json object = io::Json::object();
+    for (std::size_t i = 0; i < row.size(); ++i) object.set(table.columns[i], row[i]);
+    rows.push_back(std::move(object));
+  }
+  return rows;
+}
+
 io::Json to_json(const Results& results, const Study& study) {
   io::Json json = io::Json::object();
   json.set("experiment", results.name);
   for (const auto& [name, value] : study.session().metadata()) json.set(name, value);
   for (const auto& [name, value] : results.facts) json.set(name, value);
-  io::Json rows = io::Json::array();
-  for (const auto& row : results.table.rows) {
-    io::Json object = io::Json::object();
-    for (std::size_t i = 0; i < row.size(); ++i) object.set(results.table.columns[i], row[i]);
-    rows.push_back(std::move(object));
-  }
-  json.set("rows", std::move(rows));
+  json.set("rows", to_json(results.table));
+  for (const auto& [name, table] : results.further) json.set(name, to_json(table));
   return json;
 }
 
@@ -76,6 +81,7 @@ void experiment(const Options& options) {
   const std::map<std::string, std::function<Results(const Study&)>> all{
       {"correctness", correctness_experiment},
       {"finetune", finetune_experiment},
+      {"mask", mask_experiment},
       {"neighbors", neighbors_experiment},
       {"prune", prune_experiment}};
   const Study study(options);
@@ -83,14 +89,21 @@ void experiment(const Options& options) {
 
   const std::filesystem::path folder(options.out);
   make_folder(folder);
-  io::write_atomically(folder / (results.name + ".csv"),
-                       [&](std::ostream& out) { write_csv(out, results.table); });
+  const auto write_table = [&](const std::string& name, const Table& table) {
+    io::write_atomically(folder / (name + ".csv"), [&](std::ostream& out) { write_csv(out, table); });
+  };
+  write_table(results.name, results.table);
+  for (const auto& [name, table] : results.further) write_table(name, table);
   write_text(folder / (results.name + ".json"), io::dump(to_json(results, study), 2) + "\n");
   for (const Picture& picture : results.pictures) {
     write_text(folder / (picture.name + ".svg"), picture.svg);
     write_text(folder / (picture.name + ".narrow.svg"), picture.narrow_svg);
   }
   print(std::cout, results.table);
+  for (const auto& [name, table] : results.further) {
+    std::cout << '\n' << name << '\n';
+    print(std::cout, table);
+  }
   std::cout << '\n';
   for (const auto& [name, value] : results.facts) print_row(name, text_of(value));
   print_row("written", (folder / results.name).string() + ".csv, .json");

@@ -17,5 +17,6 @@ void experiment(const Options& options);
 [[nodiscard]] Results finetune_experiment(const Study& study);
 [[nodiscard]] Results neighbors_experiment(const Study& study);
 [[nodiscard]] Results prune_experiment(const Study& study);
+[[nodiscard]] Results mask_experiment(const Study& study);
 
 }  // namespace culprit::cli

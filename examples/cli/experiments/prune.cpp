@@ -8,40 +8,12 @@
 #include <utility>
 #include <vector>
 
+#include "cli/experiments/effect.hpp"
 #include "cli/experiments/experiment.hpp"
 #include "cli/experiments/trend_picture.hpp"
 #include "culprit/core/order.hpp"
 
 namespace culprit::cli {
-
-namespace {
-
-/// What a change of the model did to each sample of a batch, as shares of 1.
-struct Effect {
-  std::vector<double> wrong_change, true_change, corrected;
-};
-
-/// Confidence of one class for each sample, [B].
-torch::Tensor confidence(const torch::Tensor& outputs, const torch::Tensor& classes) {
-  return outputs.to(torch::kFloat64).softmax(1).gather(1, classes.unsqueeze(1)).squeeze(1);
-}
-
-/// Adds weight times what the outputs changed, from a place on.
-void add_effect(Effect& effect, std::size_t first, double weight, const torch::Tensor& before,
-                const torch::Tensor& after, const torch::Tensor& labels) {
-  const torch::Tensor predicted = before.argmax(1);
-  const torch::Tensor wrong = confidence(after, predicted) - confidence(before, predicted);
-  const torch::Tensor truth = confidence(after, labels) - confidence(before, labels);
-  const torch::Tensor corrected = after.argmax(1).eq(labels);
-  for (Index i = 0; i < labels.size(0); ++i) {
-    const std::size_t at = first + static_cast<std::size_t>(i);
-    effect.wrong_change[at] += weight * wrong[i].item<double>();
-    effect.true_change[at] += weight * truth[i].item<double>();
-    effect.corrected[at] += weight * (corrected[i].item<bool>() ? 1.0 : 0.0);
-  }
-}
-
-}  // namespace
 
 Results prune_experiment(const Study& study) {
   const Options& options = study.options();
@@ -55,13 +27,8 @@ Results prune_experiment(const Study& study) {
   sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
 
   constexpr std::array<const char*, 3> selections{"most", "random", "least"};
-  std::vector<std::vector<Effect>> effects(selections.size(), std::vector<Effect>(sizes.size()));
-  for (auto& by_size : effects) {
-    for (Effect& effect : by_size) {
-      for (auto* list : {&effect.wrong_change, &effect.true_change, &effect.corrected})
-        list->assign(mistakes.size(), 0.0);
-    }
-  }
+  std::vector<std::vector<Effect>> effects(selections.size(),
+                                           std::vector<Effect>(sizes.size(), Effect(mistakes.size())));
 
   data::Loader loader = session.loader(mistakes);
   std::size_t done = 0;
@@ -90,8 +57,8 @@ Results prune_experiment(const Study& study) {
         for (std::size_t selection = 0; selection < selections.size(); ++selection) {
           const std::size_t repeats = selection == 1 ? options.repeats : 1;
           for (std::size_t repeat = 0; repeat < repeats; ++repeat) {
-            add_effect(effects[selection][k], done, 1.0 / static_cast<double>(repeats), before,
-                       take(selection, repeat), batch.labels);
+            effects[selection][k].add(done, 1.0 / static_cast<double>(repeats), before,
+                                      take(selection, repeat), batch.labels);
           }
         }
       }
@@ -108,10 +75,8 @@ Results prune_experiment(const Study& study) {
     for (std::size_t k = 0; k < sizes.size(); ++k) {
       std::vector<io::Json> row{selections[selection], sizes[k], mistakes.size()};
       const Effect& effect = effects[selection][k];
-      for (const auto* values : {&effect.wrong_change, &effect.true_change, &effect.corrected}) {
-        const Interval interval = study.interval(*values);
-        for (const double value : {interval.mean, interval.low, interval.high}) row.emplace_back(value);
-      }
+      for (const auto* values : {&effect.wrong_change, &effect.true_change, &effect.corrected})
+        append(row, study.interval(*values));
       results.table.rows.push_back(std::move(row));
     }
   }

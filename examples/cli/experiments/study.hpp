@@ -34,7 +34,8 @@ struct Picture {
 struct Results {
   std::string name;
   Table table;
-  std::vector<std::pair<std::string, io::Json>> facts;  ///< what the table rests on: samples, settings
+  std::vector<std::pair<std::string, Table>> further{};  ///< by name, for experiments that need more than one
+  std::vector<std::pair<std::string, io::Json>> facts;   ///< what the table rests on: samples, settings
   std::vector<Picture> pictures;
 };
 

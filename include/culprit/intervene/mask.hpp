@@ -56,6 +56,12 @@ struct Mask {
   std::uint64_t seed = 0;     ///< of random pixels
 
   at::Tensor operator()(const visit::Plan& /*plan*/, const Subject& subject, Undo& /*undo*/) const {
+    return (*this)(subject);
+  }
+
+  /// The input with these pixels replaced, for whoever runs many of them in a batch: the model stays as it
+  /// is.
+  [[nodiscard]] at::Tensor operator()(const Subject& subject) const {
     return at::where(chosen(subject), filling(subject.input), subject.input);
   }
 
