@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdlib>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,6 +21,20 @@ namespace culprit::figures {
 inline void check_finite(double value, const std::string& place) {
   if (!std::isfinite(value)) {
     throw Error(ErrorCode::numeric, place, "a finite value", std::isnan(value) ? "NaN" : "infinity");
+  }
+}
+
+/// Refuses a list of another length, and in it NaN and infinity.
+/// @param name_of  what the value at an index is of
+/// @throws Error (shape) with that place, (numeric) with the value's name too
+template <class NameOf>
+void check_values(const std::string& place, std::span<const double> values, std::size_t count,
+                  const NameOf& name_of) {
+  if (values.size() != count) {
+    throw Error(ErrorCode::shape, place, std::to_string(count) + " values", std::to_string(values.size()));
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!std::isfinite(values[i])) check_finite(values[i], place + ", " + name_of(i));
   }
 }
 

@@ -25,4 +25,7 @@ inline std::string base64(std::string_view bytes) {
   return text;
 }
 
+/// A PNG file as the address of a picture, which then needs no file.
+inline std::string png_address(std::string_view png) { return "data:image/png;base64," + base64(png); }
+
 }  // namespace culprit::figures

@@ -19,6 +19,7 @@
 #include "figures/base64.hpp"
 #include "figures/colour_map.hpp"
 #include "figures/enlarge.hpp"
+#include "figures/grid.hpp"
 #include "figures/svg.hpp"
 
 namespace culprit::figures {
@@ -124,51 +125,24 @@ inline std::string scale_end(double value) {
   return with_minus(fixed(value, size < 0.01 ? 5 : size < 0.1 ? 4 : 3));
 }
 
-/// As wrapped, but a word longer than a line, such as a path, goes on in the next.
-inline std::vector<std::string> wrapped_anywhere(std::string_view text, double font_size, double width) {
-  std::vector<std::string> lines;
-  for (const std::string& line : wrapped(text, font_size, width)) {
-    const bool fits = 0.9 * text_width(line, font_size) <= width;
-    lines.emplace_back();
-    for (const char byte : line) {
-      const bool starts_character = (static_cast<unsigned char>(byte) & 0xc0) != 0x80;
-      if (!fits && starts_character && text_width(lines.back() + byte, font_size) > width)
-        lines.emplace_back();
-      lines.back() += byte;
-    }
-  }
-  return lines;
-}
-
 /// A figure of heat maps while it is being laid out and drawn; heat_map_svg is its face.
 class HeatMapFigure {
  public:
   HeatMapFigure(std::span<const HeatMapSample> samples, const HeatMapOptions& options)
-      : options_(options), content_(options.width - 2 * margin) {
+      : options_(options), grid_(options.width, most_tiles(samples), least_side, 16) {
     const HeatValues& any = samples.front().panels.front().map;
     low_ = scale_end(any.low);
     high_ = scale_end(any.high);
     description_ = options.value_name + " from " + low_ + " to " + high_;
-    std::size_t most = 0;
-    for (const HeatMapSample& sample : samples) most = std::max(most, 1 + sample.panels.size());
-    const auto fit = static_cast<std::size_t>(std::max(1.0, (content_ + gap) / (least_side + gap)));
-    const std::size_t lines = (most + fit - 1) / fit;
-    const std::size_t columns = (most + lines - 1) / lines;
-    side_ = std::floor((content_ + gap) / static_cast<double>(columns) - gap);
-    for (const HeatMapSample& sample : samples) add_tiles(sample, columns);
+    for (const HeatMapSample& sample : samples) add_tiles(sample);
   }
 
-  /// The first drawing only tells the height.
   [[nodiscard]] std::string draw() const {
-    Svg measured(options_.width, 0, {}, {});
-    Svg svg(options_.width, draw_on(measured), options_.title, description_);
-    draw_on(svg);
-    return std::move(svg).take();
+    return drawn(options_.width, options_.title, description_, [this](Svg& svg) { return draw_on(svg); });
   }
 
  private:
-  static constexpr double margin = 16;
-  static constexpr double gap = 16;
+  static constexpr double margin = Grid::margin;
   static constexpr double least_side = 256;
 
   /// A picture as it is shown.
@@ -180,7 +154,13 @@ class HeatMapFigure {
   };
 
   [[nodiscard]] static std::string address(const data::Image& picture) {
-    return "data:image/png;base64," + base64(data::encode_png(picture));
+    return png_address(data::encode_png(picture));
+  }
+
+  [[nodiscard]] static std::size_t most_tiles(std::span<const HeatMapSample> samples) {
+    std::size_t most = 0;
+    for (const HeatMapSample& sample : samples) most = std::max(most, 1 + sample.panels.size());
+    return most;
   }
 
   /// Thumbnails are enlarged by whole factors, so that all their pixels are squares of the same size.
@@ -188,13 +168,13 @@ class HeatMapFigure {
     constexpr int largest_thumbnail = 64;
     const int longer = std::max(picture.width, picture.height);
     const bool thumbnail = longer <= largest_thumbnail;
-    const double scale = thumbnail ? std::floor(side_ / longer) : side_ / longer;
-    return {wrapped_anywhere(title, Svg::note_size, side_), scale * picture.width, scale * picture.height,
-            thumbnail ? "image-rendering:pixelated" : "image-rendering:auto",
+    const double scale = thumbnail ? std::floor(grid_.side() / longer) : grid_.side() / longer;
+    return {wrapped_anywhere(title, Svg::note_size, grid_.side()), scale * picture.width,
+            scale * picture.height, thumbnail ? "image-rendering:pixelated" : "image-rendering:auto",
             address(thumbnail ? enlarge(picture, static_cast<int>(scale)) : picture)};
   }
 
-  void add_tiles(const HeatMapSample& sample, std::size_t columns) {
+  void add_tiles(const HeatMapSample& sample) {
     std::vector<Tile> tiles{tile(sample.title, sample.picture)};
     description_ += "; " + sample.title;
     for (const HeatMapPanel& panel : sample.panels) {
@@ -202,41 +182,29 @@ class HeatMapFigure {
       description_ += ", " + panel.title;
     }
     for (std::size_t i = 0; i < tiles.size(); ++i) {
-      if (i % columns == 0) lines_.emplace_back();
+      if (i % grid_.columns() == 0) lines_.emplace_back();
       lines_.back().push_back(std::move(tiles[i]));
     }
   }
 
   /// Each of the functions that draw starts at y and gives back where it ends.
   double draw_on(Svg& svg) const {
-    const auto title = wrapped(options_.title, Svg::heading_size, content_);
-    const auto note = wrapped(options_.note, Svg::label_size, content_);
-    double y = write(svg, margin, margin, title, "heading", "start", 22) + 4;
-    for (const std::vector<Tile>& line : lines_) y = draw_line(svg, y, line) + gap;
+    const auto title = wrapped_heading(options_.title, grid_.content());
+    const auto note = wrapped(options_.note, Svg::label_size, grid_.content());
+    double y = svg.paragraph(margin, margin, title, "heading", "start", Svg::heading_line) + 4;
+    for (const std::vector<Tile>& line : lines_) y = draw_line(svg, y, line) + grid_.gap();
     y = draw_scale(svg, y);
-    return write(svg, margin, note.empty() ? y : y + 8, note, "label") + margin / 2;
-  }
-
-  static double write(Svg& svg, double x, double y, std::span<const std::string> text,
-                      std::string_view style_class, std::string_view anchor = "start", double line = 16) {
-    for (const std::string& words : text) {
-      svg.text(x, y + 12, words, style_class, anchor);
-      y += line;
-    }
-    return y;
+    return svg.paragraph(margin, note.empty() ? y : y + 8, note, "label") + margin / 2;
   }
 
   double draw_line(Svg& svg, double y, std::span<const Tile> line) const {
-    const auto x = [this](std::size_t column) {
-      return margin + static_cast<double>(column) * (side_ + gap);
-    };
     double top = y;
     for (std::size_t i = 0; i < line.size(); ++i)
-      top = std::max(top, write(svg, x(i), y, line[i].caption, "note value"));
+      top = std::max(top, svg.paragraph(grid_.x(i), y, line[i].caption, "note value"));
     top += 4;
     double bottom = top;
     for (std::size_t i = 0; i < line.size(); ++i) {
-      svg.markup().leaf("image", {{"x", x(i)},
+      svg.markup().leaf("image", {{"x", grid_.x(i)},
                                   {"y", top},
                                   {"width", line[i].width},
                                   {"height", line[i].height},
@@ -250,7 +218,9 @@ class HeatMapFigure {
   /// The colours as they look over medium grey, with what their ends stand for.
   double draw_scale(Svg& svg, double y) const {
     const double width = std::max(least_side, lines_.front().front().width);
-    y = write(svg, margin, y, wrapped(options_.value_name, Svg::note_size, content_), "note value") + 4;
+    y = svg.paragraph(margin, y, wrapped(options_.value_name, Svg::note_size, grid_.content()),
+                      "note value") +
+        4;
     svg.markup().leaf("image", {{"x", margin},
                                 {"y", y},
                                 {"width", width},
@@ -260,7 +230,7 @@ class HeatMapFigure {
     const auto end = [&](double x, const std::string& value, const std::string& name,
                          std::string_view anchor) {
       svg.text(x, y + 28, value, "value", anchor);
-      return write(svg, x, y + 32, wrapped(name, Svg::label_size, width / 2), "label", anchor);
+      return svg.paragraph(x, y + 32, wrapped(name, Svg::label_size, width / 2), "label", anchor);
     };
     const double below_low = end(margin, low_, options_.low_name, "start");
     const double below_high = end(margin + width, high_, options_.high_name, "end");
@@ -275,8 +245,7 @@ class HeatMapFigure {
   }
 
   const HeatMapOptions& options_;
-  double content_;
-  double side_ = 0;
+  Grid grid_;
   std::vector<std::vector<Tile>> lines_;
   std::string low_, high_, description_;
 };

@@ -57,6 +57,7 @@ figcaption{padding:0 .9rem;color:var(--muted);font-size:.9rem}
   body{padding:1rem .5rem 3rem}
   h1{font-size:1.4rem}
   section{padding:.9rem .75rem;border-radius:.5rem}
+  figure{margin:1rem -.7rem 0}
   .columns{grid-template-columns:minmax(0,1fr)}
   .units .graph{display:none}
   .wide{display:none}
@@ -65,6 +66,62 @@ figcaption{padding:0 .9rem;color:var(--muted);font-size:.9rem}
   .wide.scrolls svg{width:40rem;max-width:none}
 }
 @media print{body{background:none}section{break-inside:avoid}}
+)";
+
+/// What the report page has beyond that: prose, pictures, and tables that scroll within themselves.
+inline constexpr std::string_view report_style =
+    R"(nav a.section{padding:.3rem .75rem}
+.prose{max-width:45rem;margin:.5rem 0}
+.pictures{display:flex;flex-wrap:wrap;gap:1rem;margin:1rem 0}
+.pictures figure{margin:0;width:9rem}
+.pictures img{display:block;width:100%;border-radius:.5rem}
+.pictures figcaption{padding:.3rem 0 0;overflow-wrap:anywhere}
+.table{overflow:auto;max-height:32rem;margin:1rem 0 0}
+.table:focus-visible{outline:2px solid var(--series-1)}
+.sortable{width:auto;min-width:min(100%,28rem)}
+.sortable th,.sortable td{padding:.28rem 1rem .28rem 0;white-space:nowrap}
+.sortable tbody tr:hover{background:var(--band)}
+.sortable thead th{position:sticky;top:0;background:var(--surface);box-shadow:inset 0 -1px var(--edge)}
+.sortable thead button{padding:.2rem 0;border:0;background:none;color:inherit;font:inherit;text-align:inherit;cursor:pointer}
+.sortable thead button:hover,.sortable thead [aria-sort]{color:var(--ink)}
+.sortable thead button:focus-visible{outline:2px solid var(--series-1);outline-offset:2px}
+.sortable thead button::after{content:"\2195";display:inline-block;width:1rem;text-align:center;opacity:.5}
+.sortable thead [aria-sort] button::after{opacity:1}
+.sortable thead [aria-sort="ascending"] button::after{content:"\2191"}
+.sortable thead [aria-sort="descending"] button::after{content:"\2193"}
+@media (max-width:42rem){.pictures figure{width:calc(50% - .5rem)}}
+@media print{.table{overflow:visible;max-height:none}}
+)";
+
+/// Makes the heads of tables buttons that sort the rows, numbers from the largest down first; without it the
+/// tables are as they were written. Free of '<', '>' and '&', so that pages are XML too.
+inline constexpr std::string_view sorting_script =
+    R"(document.querySelectorAll("table.sortable").forEach(function (table) {
+  const body = table.tBodies[0];
+  const heads = Array.from(table.tHead.rows[0].cells);
+  heads.forEach(function (head, column) {
+    const numbers = head.classList.contains("number");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(head.textContent);
+    head.replaceChildren(button);
+    button.addEventListener("click", function () {
+      const before = head.getAttribute("aria-sort");
+      const down = before === null ? numbers : before === "ascending";
+      heads.forEach(function (other) { other.removeAttribute("aria-sort"); });
+      head.setAttribute("aria-sort", down ? "descending" : "ascending");
+      const rows = Array.from(body.rows);
+      rows.sort(function (first, second) {
+        const a = first.cells[column];
+        const b = second.cells[column];
+        const order = numbers ? a.dataset.value - b.dataset.value
+                              : a.textContent.localeCompare(b.textContent, "en", {numeric: true});
+        return down ? -order : order;
+      });
+      rows.forEach(function (row) { body.append(row); });
+    });
+  });
+});
 )";
 
 }  // namespace culprit::figures

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +12,7 @@
 
 #include "figures/axis.hpp"
 #include "figures/curve.hpp"
+#include "figures/frame.hpp"
 #include "figures/layer_axis.hpp"
 #include "figures/profile_series.hpp"
 #include "figures/svg.hpp"
@@ -34,71 +34,32 @@ class ProfileFigure {
         orders_(sorted_within_layers(layers, series, options.left_out, check(layers, series, options))) {}
 
   [[nodiscard]] std::string draw() const {
-    const std::vector<std::string> title =
-        wrapped(options_.title, Svg::heading_size, options_.width - 2 * margin);
-    const double legend_top = margin + heading_line * static_cast<double>(title.size());
-    const std::vector<LegendEntry> legend = lay_out_legend(legend_top + 12);
-    const std::vector<std::string> value_name =
-        wrapped(options_.value_name + value_axis(0, options_.height).factor(), Svg::note_size,
-                options_.width - 2 * margin);
-    const double value_name_top = (legend.empty() ? legend_top - 6 : legend.back().y + 8) + 18;
-    const double top = value_name_top + note_line * static_cast<double>(value_name.size()) - 4;
-    const double bottom = std::max(options_.height, top + 120);
+    const Frame frame(
+        {options_.title, options_.value_name, options_.width, options_.height, options_.log, legend()},
+        range());
+    const ValueAxis& values = frame.values();
+    const LayerAxis axis(layers_, frame.left(), frame.right(), equal_width_);
+    const std::vector<std::string> note = frame.lines_of(notes());
+    const double note_top = frame.bottom() + axis.height() + 10;
 
-    const ValueAxis values = value_axis(top, bottom);
-    double label_width = 0;
-    for (const Tick& tick : values.ticks()) {
-      label_width = std::max(label_width, text_width(tick.label, Svg::label_size));
-    }
-    const double left = margin + label_width + 6;
-    const double right = options_.width - margin;
-    const LayerAxis axis(layers_, left, right, equal_width_);
-    const std::vector<std::string> note = notes();
-    const double note_top = bottom + axis.height() + 22;
-
-    Svg svg(options_.width, note_top + note_line * static_cast<double>(note.size()), options_.title,
+    Svg svg(options_.width, note_top + 12 + Svg::text_line * static_cast<double>(note.size()), options_.title,
             description());
-    write_lines(svg, margin + 12, heading_line, title, "heading");
-    draw_legend(svg, legend);
-    write_lines(svg, value_name_top, note_line, value_name, "note");
-    write_lines(svg, note_top, note_line, note, "label");
-    draw_ground(svg, axis, values, {left, top}, {right, bottom});
+    frame.draw_head(svg);
+    svg.paragraph(Frame::margin, note_top, note, "label");
+    draw_ground(svg, axis, frame);
     for (std::size_t i = 0; i < series_.size(); ++i) draw_area(svg, i, axis, values);
     for (std::size_t i = 0; i < series_.size(); ++i) draw_curves(svg, i, axis, values);
     draw_marks(svg, axis, values);
-    axis.draw(svg, bottom);
+    axis.draw(svg, frame.bottom());
     return std::move(svg).take();
   }
 
  private:
-  static constexpr double margin = 16;
-  static constexpr double heading_line = 22;
-  static constexpr double note_line = 16;
-  static constexpr double legend_sample = 28;
   static constexpr std::size_t points_per_series = 2000;
 
-  /// The series at that position; one behind the last stands for the marks.
-  struct LegendEntry {
-    double x, y;
-    std::size_t series;
-  };
-
-  static void write_lines(Svg& svg, double y, double line, std::span<const std::string> lines,
-                          std::string_view style_class) {
-    for (std::size_t i = 0; i < lines.size(); ++i) {
-      svg.text(margin, y + line * static_cast<double>(i), lines[i], style_class);
-    }
-  }
-
-  [[nodiscard]] ValueAxis value_axis(double top, double bottom) const {
-    double low = std::numeric_limits<double>::max();
-    double high = std::numeric_limits<double>::lowest();
-    double smallest = std::numeric_limits<double>::max();
-    const auto include = [&](double value) {
-      low = std::min(low, value);
-      high = std::max(high, value);
-      if (value > 0) smallest = std::min(smallest, value);
-    };
+  [[nodiscard]] ValueRange range() const {
+    ValueRange range;
+    const auto include = [&range](double value) { range.include(value); };
     for (std::size_t i = 0; i < series_.size(); ++i) {
       for (const std::vector<std::size_t>& order : orders_[i]) {
         for (const std::size_t unit : order) include(series_[i].values[unit]);
@@ -106,12 +67,19 @@ class ProfileFigure {
       std::for_each(series_[i].lower.begin(), series_[i].lower.end(), include);
       std::for_each(series_[i].upper.begin(), series_[i].upper.end(), include);
     }
-    if (low > high) low = high = 0;
-    return options_.log ? ValueAxis::logarithmic(smallest, high, top, bottom)
-                        : ValueAxis::linear(low, high, top, bottom);
+    return range;
   }
 
-  /// The sentences below the figure, each on lines of its own.
+  [[nodiscard]] std::vector<LegendEntry> legend() const {
+    std::vector<LegendEntry> entries;
+    for (std::size_t i = 0; i < series_.size(); ++i) {
+      entries.push_back({series_[i].name, "mean " + line_class(i)});
+    }
+    if (!options_.marked.empty()) entries.push_back({options_.mark_name, "dot " + fill_class(0), true});
+    return entries;
+  }
+
+  /// The sentences below the figure.
   [[nodiscard]] std::vector<std::string> notes() const {
     std::string layout = "Layers from shallow (left) to deep (right)";
     layout += equal_width_ ? ", all of the same width" : ", each as wide as it has filters";
@@ -121,13 +89,7 @@ class ProfileFigure {
     if (!options_.left_out.empty()) {
       sentences.push_back(std::to_string(options_.left_out.size()) + ' ' + options_.left_out_name + '.');
     }
-    std::vector<std::string> lines;
-    for (const std::string& sentence : sentences) {
-      for (std::string& line : wrapped(sentence, Svg::label_size, options_.width - 2 * margin)) {
-        lines.push_back(std::move(line));
-      }
-    }
-    return lines;
+    return sentences;
   }
 
   [[nodiscard]] std::string description() const {
@@ -137,37 +99,6 @@ class ProfileFigure {
                        std::to_string(layers_.size()) + " layers";
     for (const Series& one : series_) text += "; " + one.name;
     return text;
-  }
-
-  [[nodiscard]] std::string legend_text(std::size_t series) const {
-    return series < series_.size() ? series_[series].name : options_.mark_name;
-  }
-
-  [[nodiscard]] std::vector<LegendEntry> lay_out_legend(double baseline) const {
-    std::vector<LegendEntry> entries;
-    double x = margin;
-    const std::size_t count = series_.size() + (options_.marked.empty() ? 0 : 1);
-    for (std::size_t i = 0; count > 1 && i < count; ++i) {
-      const double width = legend_sample + 8 + text_width(legend_text(i), Svg::note_size);
-      if (x > margin && x + width > options_.width - margin) {
-        x = margin;
-        baseline += 20;
-      }
-      entries.push_back({x, baseline, i});
-      x += width + 20;
-    }
-    return entries;
-  }
-
-  void draw_legend(Svg& svg, std::span<const LegendEntry> entries) const {
-    for (const auto& [x, y, series] : entries) {
-      if (series < series_.size()) {
-        svg.line("mean " + line_class(series), x, y - 4, x + legend_sample, y - 4);
-      } else {
-        svg.dot("dot " + fill_class(0), x + legend_sample / 2, y - 4, mark_radius);
-      }
-      svg.text(x + legend_sample + 8, y, legend_text(series), "note value");
-    }
   }
 
   [[nodiscard]] double mean_of(std::size_t series, std::size_t layer) const {
@@ -189,18 +120,14 @@ class ProfileFigure {
     return text;
   }
 
-  void draw_ground(Svg& svg, const LayerAxis& axis, const ValueAxis& values, Point from, Point to) const {
+  void draw_ground(Svg& svg, const LayerAxis& axis, const Frame& frame) const {
     for (std::size_t i = 0; i < layers_.size(); ++i) {
-      svg.rectangle(i % 2 == 0 ? "even" : "odd", axis.left(i), from.y, axis.width(i), to.y - from.y,
-                    hover_of(i));
+      svg.rectangle(i % 2 == 0 ? "even" : "odd", axis.left(i), frame.top(), axis.width(i),
+                    frame.bottom() - frame.top(), hover_of(i));
     }
-    for (const Tick& tick : values.ticks()) {
-      const double y = values.y(tick.value);
-      svg.line(!options_.log && tick.value == 0 ? "zero" : "grid", from.x, y, to.x, y);
-      svg.text(from.x - 6, y + 0.36 * Svg::label_size, tick.label, "label", "end");
-    }
+    frame.draw_ticks(svg);
     for (std::size_t i = 1; i < layers_.size(); ++i) {
-      if (axis.starts_group(i)) svg.line("edge", axis.left(i), from.y, axis.left(i), to.y);
+      if (axis.starts_group(i)) svg.line("edge", axis.left(i), frame.top(), axis.left(i), frame.bottom());
     }
   }
 
@@ -279,7 +206,7 @@ class ProfileFigure {
       }
     }
     for (std::size_t i = dots.size(); i-- > 0;) {
-      svg.dot("dot " + fill_class(0), dots[i].x, dots[i].y, mark_radius,
+      svg.dot("dot " + fill_class(0), dots[i].x, dots[i].y, Frame::mark_radius,
               std::to_string(i + 1) + ". " + texts[i]);
     }
     if (!dots.empty()) label_first(svg, dots, texts.front());
@@ -291,7 +218,7 @@ class ProfileFigure {
     const Point at = dots.front();
     const double width = text_width(text, Svg::label_size) + 9;
     const auto free = [&](double from, double to) {
-      return from >= margin && to <= options_.width - margin &&
+      return from >= Frame::margin && to <= options_.width - Frame::margin &&
              std::none_of(dots.begin() + 1, dots.end(), [&](const Point& dot) {
                return dot.x > from - 6 && dot.x < to + 6 && std::abs(dot.y - at.y) < 14;
              });
@@ -302,8 +229,6 @@ class ProfileFigure {
       svg.text(at.x - 9, at.y + 4, text, "halo", "end");
     }
   }
-
-  static constexpr double mark_radius = 4.5;
 
   std::span<const LayerSpan> layers_;
   std::span<const Series> series_;

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <span>
 #include <string>
@@ -52,15 +51,6 @@ inline std::size_t check(std::span<const LayerSpan> layers, std::span<const Seri
     if (layer.count == 0) throw Error(ErrorCode::argument, layer.name, "a layer with units", "none");
     units = std::max(units, layer.first + layer.count);
   }
-  const auto check_values = [](const std::string& place, std::span<const double> values, std::size_t count,
-                               const auto& name_of) {
-    if (values.size() != count) {
-      throw Error(ErrorCode::shape, place, std::to_string(count) + " values", std::to_string(values.size()));
-    }
-    for (std::size_t i = 0; i < count; ++i) {
-      if (!std::isfinite(values[i])) check_finite(values[i], place + ", " + name_of(i));
-    }
-  };
   const auto layer_name = [layers](std::size_t i) { return layers[i].name; };
   const auto unit_name = [layers](std::size_t unit) {
     for (const LayerSpan& layer : layers) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -59,6 +60,22 @@ inline std::vector<std::string> wrapped(std::string_view text, double font_size,
   return lines;
 }
 
+/// As wrapped, but a word longer than a line, such as a path, goes on in the next.
+inline std::vector<std::string> wrapped_anywhere(std::string_view text, double font_size, double width) {
+  std::vector<std::string> lines;
+  for (const std::string& line : wrapped(text, font_size, width)) {
+    const bool fits = 0.9 * text_width(line, font_size) <= width;
+    lines.emplace_back();
+    for (const char byte : line) {
+      const bool starts_character = (static_cast<unsigned char>(byte) & 0xc0) != 0x80;
+      if (!fits && starts_character && text_width(lines.back() + byte, font_size) > width)
+        lines.emplace_back();
+      lines.back() += byte;
+    }
+  }
+  return lines;
+}
+
 /// An SVG figure that stands alone as a file and can be put into an HTML page as it is: its style sheet
 /// touches only elements inside `svg.culprit-figure`, and no ids are used, so several share a page.
 class Svg {
@@ -85,6 +102,16 @@ class Svg {
             std::string_view anchor = "start") {
     markup_.element("text", {{"class", style_class}, {"x", x}, {"y", y}, {"text-anchor", anchor}}, content);
     return *this;
+  }
+
+  /// Text on several lines from `top` down. @return where it ends
+  double paragraph(double x, double top, std::span<const std::string> lines, std::string_view style_class,
+                   std::string_view anchor = "start", double line = text_line) {
+    for (const std::string& words : lines) {
+      text(x, top + 12, words, style_class, anchor);
+      top += line;
+    }
+    return top;
   }
 
   /// Text that reads from bottom to top and ends at (x, y).
@@ -125,6 +152,8 @@ class Svg {
   static constexpr double heading_size = 17;
   static constexpr double note_size = 13;
   static constexpr double label_size = 12;
+  static constexpr double heading_line = 22;
+  static constexpr double text_line = 16;
 
  private:
   static constexpr std::string_view style =
@@ -159,6 +188,21 @@ class Svg {
 
   Markup markup_;
 };
+
+/// As wrapped, for a title: bold letters take the tenth that is granted to sentences.
+inline std::vector<std::string> wrapped_heading(std::string_view text, double width) {
+  return wrapped(text, Svg::heading_size, 0.9 * width);
+}
+
+/// A figure as high as its drawing: draws twice, and the first time only learns the height.
+/// @param draw  takes the Svg and gives back where the drawing ends
+template <class Draw>
+std::string drawn(double width, std::string_view title, std::string_view description, const Draw& draw) {
+  Svg measured(width, 0, {}, {});
+  Svg svg(width, draw(measured), title, description);
+  draw(svg);
+  return std::move(svg).take();
+}
 
 /// The style classes of the series at that position.
 inline std::string line_class(std::size_t series) { return "line-" + std::to_string(series % series_styles); }

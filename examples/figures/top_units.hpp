@@ -57,12 +57,11 @@ inline std::string top_units_svg(std::span<const BlamedUnit> units, const TopUni
   constexpr double bar = 16;
   const bool above = label_width > 0.4 * options.width;
   const double row = above ? bar + 24 : bar + 10;
-  const std::vector<std::string> title =
-      wrapped(options.title, Svg::heading_size, options.width - 2 * margin);
+  const std::vector<std::string> title = wrapped_heading(options.title, options.width - 2 * margin);
   const std::vector<std::string> value_name =
       wrapped(options.value_name, Svg::note_size, options.width - 2 * margin);
-  const double value_name_y = margin + 18 + 22 * static_cast<double>(title.size());
-  const double top = value_name_y + 16 * static_cast<double>(value_name.size());
+  const double value_name_top = margin + 6 + Svg::heading_line * static_cast<double>(title.size());
+  const double top = value_name_top + 12 + Svg::text_line * static_cast<double>(value_name.size());
   const double height = top + row * static_cast<double>(units.size()) + margin / 2;
 
   // Negative values stand left of their bars, so the room for values is needed on that side too.
@@ -72,12 +71,8 @@ inline std::string top_units_svg(std::span<const BlamedUnit> units, const TopUni
   const double zero = left - low * scale;
 
   Svg svg(options.width, height, options.title, description);
-  for (std::size_t i = 0; i < title.size(); ++i) {
-    svg.text(margin, margin + 12 + 22 * static_cast<double>(i), title[i], "heading");
-  }
-  for (std::size_t i = 0; i < value_name.size(); ++i) {
-    svg.text(margin, value_name_y + 16 * static_cast<double>(i), value_name[i], "note");
-  }
+  svg.paragraph(margin, margin, title, "heading", "start", Svg::heading_line);
+  svg.paragraph(margin, value_name_top, value_name, "note");
   for (std::size_t i = 0; i < units.size(); ++i) {
     const BlamedUnit& unit = units[i];
     const double y = top + row * static_cast<double>(i) + (above ? 18 : 4);

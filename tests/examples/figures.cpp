@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "examples/page_parts.hpp"
+#include "examples/svg_parts.hpp"
 #include "examples/well_formed.hpp"
 #include "figures/base64.hpp"
 #include "figures/enlarge.hpp"
@@ -27,36 +29,12 @@ using figures::ProfileOptions;
 using figures::Series;
 using test::error_of;
 using test::flaw;
+using test::numbers;
+using test::outward_addresses;
+using test::stretches;
 
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 constexpr double infinity = std::numeric_limits<double>::infinity();
-
-/// The numbers that a pattern with one or more groups finds in the text, a row for each match.
-std::vector<std::vector<double>> numbers(const std::string& text, const std::string& pattern) {
-  const std::regex expression(pattern);
-  std::vector<std::vector<double>> rows;
-  for (std::sregex_iterator it(text.begin(), text.end(), expression), last; it != last; ++it) {
-    auto& row = rows.emplace_back();
-    for (std::size_t group = 1; group < it->size(); ++group) row.push_back(std::stod((*it)[group].str()));
-  }
-  return rows;
-}
-
-/// The points of the path with exactly these style classes, one list for each stretch without a gap.
-std::vector<std::vector<figures::Point>> stretches(const std::string& svg, const std::string& style_classes) {
-  const std::string start = "<path class=\"" + style_classes + "\" d=\"";
-  const std::size_t from = svg.find(start);
-  std::vector<std::vector<figures::Point>> result;
-  if (from == std::string::npos) return result;
-  const std::string data =
-      svg.substr(from + start.size(), svg.find('"', from + start.size()) - from - start.size());
-  const std::regex point("([ML])([-0-9.]+) ([-0-9.]+)");
-  for (std::sregex_iterator it(data.begin(), data.end(), point), last; it != last; ++it) {
-    if ((*it)[1] == "M") result.emplace_back();
-    result.back().push_back({std::stod((*it)[2]), std::stod((*it)[3])});
-  }
-  return result;
-}
 
 std::vector<double> noise(std::size_t count, std::uint32_t salt = 0) {
   std::mt19937 random(test::seed() + salt);
@@ -495,15 +473,7 @@ TEST_CASE("an explanation page is one well-formed document that asks the network
     CAPTURE(part);
     CHECK(html.find(part) != std::string::npos);
   }
-  const std::regex address("(?:src|href)=\"([^\"]*)\"|url\\(|@import");
-  for (std::sregex_iterator it(html.begin(), html.end(), address), last; it != last; ++it) {
-    const std::string target = (*it)[1].str();
-    CAPTURE(it->str());
-    const bool within =
-        target.starts_with("data:image/png;base64,") ||
-        (target.starts_with("#") && html.find("id=\"" + target.substr(1) + '"') != std::string::npos);
-    CHECK(within);
-  }
+  CHECK(outward_addresses(html).empty());
   CHECK(html.find("<script") == std::string::npos);
   CHECK(html.find("prefers-color-scheme: dark") != std::string::npos);
   CHECK(html.find("name=\"viewport\"") != std::string::npos);
