@@ -76,13 +76,6 @@ inline std::vector<std::size_t> indices(const std::vector<Index>& units) {
   return {units.begin(), units.end()};
 }
 
-/// A picture large enough to look at.
-inline data::Image shown(const data::Image& picture) {
-  constexpr int good_side = 256;
-  const int factor = std::max(1, good_side / std::max(picture.width, picture.height));
-  return figures::enlarge(picture, factor);
-}
-
 }  // namespace detail
 
 /// The table of one sample for a terminal.
@@ -364,7 +357,7 @@ inline std::vector<std::filesystem::path> write(const std::filesystem::path& fol
     detail::Figures figures = detail::draw(sample, scales[i], context, 960);
     const at::Tensor gradient = sample.saliency.gradient.cpu().contiguous();
     const at::Tensor pixels = pixel_saliency(gradient);
-    const std::string png = data::encode_png(detail::shown(sample.picture));
+    const std::string png = data::encode_png(figures::enlarged(sample.picture));
     detail::write_csv(own / "profile.csv", sample, context.baseline);
     write_text(own / "profile.json", io::dump(detail::to_json(sample, scales[i], context)) + '\n');
     write_text(own / "profile.svg", figures.profile);

@@ -15,6 +15,7 @@
 #include <c10/util/Exception.h>
 
 #include "cli/explain.hpp"
+#include "cli/neighbors.hpp"
 #include "cli/options.hpp"
 #include "cli/outputs.hpp"
 #include "cli/progress.hpp"
@@ -225,6 +226,8 @@ void run(const Options& options) {
       return profile(options);
     case Command::explain:
       return explain(options);
+    case Command::neighbors:
+      return neighbors(options);
   }
 }
 

@@ -32,4 +32,10 @@ inline data::Image enlarge(const data::Image& image, int factor) {
   return result;
 }
 
+/// A picture large enough to look at.
+inline data::Image enlarged(const data::Image& picture) {
+  constexpr int good_side = 256;
+  return enlarge(picture, std::max(1, good_side / std::max(picture.width, picture.height)));
+}
+
 }  // namespace culprit::figures
