@@ -60,22 +60,12 @@ std::string_view pair_of(const Sample& query, const Sample& other) {
   return "";
 }
 
-/// The rows that the model is wrong about, ascending.
-std::vector<Index> wrong_rows(const io::ProfileStore& store) {
-  std::vector<Index> rows;
-  for (Index row = 0; row < store.size(); ++row) {
-    const auto i = static_cast<std::size_t>(row);
-    if (store.labels()[i] != store.predictions()[i]) rows.push_back(row);
-  }
-  return rows;
-}
-
 /// What --queries says: wrong:N, the surest mistakes first, or rows between commas.
 /// @throws Error (argument) for a row that is not there
 std::vector<Index> query_rows(const std::string& text, const io::ProfileStore& store) {
   if (const auto count = detail::number_behind(text, "wrong:")) {
     std::vector<std::pair<double, Index>> mistakes;
-    for (const Index row : wrong_rows(store)) mistakes.emplace_back(-store.confidence(row), row);
+    for (const Index row : store.wrong()) mistakes.emplace_back(-store.confidence(row), row);
     std::ranges::sort(mistakes);
     std::vector<Index> rows;
     for (const auto& [less, row] : mistakes) {
@@ -100,7 +90,7 @@ std::vector<Index> query_rows(const std::string& text, const io::ProfileStore& s
 std::vector<Query> search(const Options& options, const io::ProfileStore& store) {
   const std::vector<Index> rows = query_rows(options.queries, store);
   NeighborOptions among{.k = options.k, .leave_out = rows};
-  if (options.among == "wrong") among.among = wrong_rows(store);
+  if (options.among == "wrong") among.among = store.wrong();
   const select::LayerRange layers =
       options.layers.empty() ? select::LayerRange{} : layer_range(options.layers);
   const auto found = Neighbors{distance::Cosine{}, layers}(store.rows().subset(rows), store.rows(), among);
