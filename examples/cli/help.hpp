@@ -88,4 +88,18 @@ Examples:
   culprit experiment mask --model mobilenet_v1_025:mobilenet.safetensors --data list:images.tsv \
     --preset imagenet --baseline baseline.safetensors --boxes boxes.csv --shares 0.05,0.1 --out results)";
 
+inline constexpr std::string_view neighbors =
+    R"(Prints a table for each query and writes into DIR:
+  neighbors.csv      a row for each neighbour: query and sample (row numbers of the profiles, from 0), rank,
+                     path, label, prediction, similarity (cosine), pair (same or reversed: true and
+                     predicted class, as the query's)
+  neighbors.json     profiles (the files), space, among, layers, k, queries (row, path, label, prediction,
+                     confidence, and neighbors: as in neighbors.csv)
+  neighbors.svg      with --data: the pictures, each query before its neighbours (the paper's Figure 5)
+The files are read where they lie, a block at a time: together they may be larger than memory.
+
+Example, shallow layers only:
+  culprit neighbors --profiles profiles.safetensors --queries wrong:5 --among wrong --layers up-to:layer1.2.conv2 \
+    --data folder:cifar10/test --preset cifar10 --out neighbours)";
+
 }  // namespace culprit::cli::help

@@ -12,7 +12,7 @@
 
 namespace culprit::cli {
 
-enum class Command { fit, profile, explain, experiment };
+enum class Command { fit, profile, explain, neighbors, experiment };
 
 /// What the options of the same names take; the first is the default.
 inline const std::vector<std::string> aggregations{"mean_abs",   "mean",           "l2_norm",    "max_abs",
@@ -20,6 +20,8 @@ inline const std::vector<std::string> aggregations{"mean_abs",   "mean",        
 inline const std::vector<std::string> standardizations{"z_score", "mean_ratio", "identity", "robust"};
 inline const std::vector<std::string> distances{"cosine", "euclidean"};
 inline const std::vector<std::string> colour_maps{"viridis", "jet"};
+inline const std::vector<std::string> spaces{"z", "raw"};
+inline const std::vector<std::string> amongs{"all", "wrong"};
 inline const std::vector<std::string> engines{"batched", "loop"};
 inline const std::vector<std::string> dtypes{"float32", "float64"};
 inline const std::vector<std::string> experiments{"correctness", "prune", "neighbors", "finetune", "mask"};
@@ -71,6 +73,12 @@ struct Options {
   std::string baseline;
   std::string out;
   std::size_t wrong = 4;
+
+  std::vector<std::string> profiles;  ///< files that culprit profile wrote, or folders of them
+  std::string queries = "wrong:5";    ///< whose neighbours, as query_rows() reads it
+  std::int64_t k = 10;
+  std::string among = amongs.front();
+  std::string space = spaces.front();
 };
 
 /// Runs the chosen command.

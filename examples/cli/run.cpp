@@ -16,6 +16,7 @@
 
 #include "cli/experiments/experiment.hpp"
 #include "cli/explain.hpp"
+#include "cli/neighbors.hpp"
 #include "cli/options.hpp"
 #include "cli/outputs.hpp"
 #include "cli/progress.hpp"
@@ -228,6 +229,8 @@ void run(const Options& options) {
       return explain(options);
     case Command::experiment:
       return experiment(options);
+    case Command::neighbors:
+      return neighbors(options);
   }
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT
 // What README.md and the pages in docs/ show and no other tested code has: tests/docs/snippets.py compares.
+#include <filesystem>
 #include <iostream>
 #include <limits>
 #include <span>
 #include <string_view>
 
 #include "engine/nets.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace cu = culprit;
 using namespace culprit::test;
@@ -36,6 +38,31 @@ struct LogRatio {
 };
 static_assert(cu::DifferentiableStandardization<LogRatio>);
 // [/own_standardization]
+
+/// Profiles of four samples, two of them wrong, as culprit profile writes them.
+void write_profiles(const std::filesystem::path& path) {
+  std::vector<cu::Layer> layers(2);
+  for (cu::Layer& layer : layers) {
+    layer.name = &layer == layers.data() ? "features.0.weight" : "features.1.weight";
+    layer.count = 3;
+    layer.size = 9;
+  }
+  const at::Tensor z = normal({4, 6});
+  const at::Tensor logits = normal({4, 2}, at::kFloat);
+  const std::vector<std::int64_t> label{0, 1, 0, 1};
+  const std::vector<std::int64_t> prediction{1, 1, 1, 1};
+  const std::span<const double> values(z.const_data_ptr<double>(), 24);
+  const std::vector<std::pair<std::string, cu::io::TensorView>> tensors{
+      {"z", cu::io::view_of(values, {4, 6})},
+      {"logits", cu::io::view_of(std::span<const float>(logits.const_data_ptr<float>(), 8), {4, 2})},
+      {"label", cu::io::view_of<std::int64_t>(label, {4})},
+      {"prediction", cu::io::view_of<std::int64_t>(prediction, {4})}};
+  cu::io::write_safetensors(path, tensors,
+                            {{"units", dump(cu::io::units_to_json(cu::Units(layers)))},
+                             {"fingerprint", dump(cu::io::fingerprint_to_json({}))},
+                             {"standardization", "z_score"},
+                             {"paths", R"(["a", "b", "c", "d"])"}});
+}
 
 // [own_distance]
 /// The sum of |a_k - b_k|.
@@ -205,6 +232,26 @@ TEST_CASE("Documentation: distances", "[snippets]") {
   CHECK(cu::Neighbors{Manhattan{}}(profiles[0], profiles, 1)[0].distance == 0.0);
   CHECK(Manhattan{}(a, b) == Approx(Manhattan{}.gradient(a, b).dot(a - b)));
   CHECK(usable(cu::InputSaliency{profiler, Manhattan{}}(model, {image, label}, baseline).gradient));
+}
+
+TEST_CASE("Documentation: neighbours", "[snippets]") {
+  const TemporaryFolder folder;
+  write_profiles(folder / "part0.safetensors");
+  std::filesystem::copy(folder / "part0.safetensors", folder / "part1.safetensors");
+  const std::vector<std::filesystem::path> files{folder.path()};
+  // [neighbors]
+  const auto store = cu::io::ProfileStore::open(files);  // what culprit profile wrote: mapped, not read
+  const auto wrong = store.wrong();                      // the rows that the model is wrong about
+  const cu::Neighbors shallow{cu::distance::Cosine{}, {.up_to = "features.0"}};
+  const auto found = shallow(store.rows().subset(wrong), store.rows(),
+                             {.k = 3, .among = wrong, .leave_out = wrong});  // no sample is its own neighbour
+  const double similarity = 1.0 - found[0][0].distance;  // of wrong[0] and row found[0][0].index
+  // [/neighbors]
+  CHECK(wrong == std::vector<cu::Index>{0, 2, 4, 6});
+  REQUIRE(found.size() == 4);
+  REQUIRE(found[0].size() == 3);
+  CHECK(found[0][0].index == 4);  // the same sample in the other file
+  CHECK(similarity == Approx(1.0));
 }
 
 TEST_CASE("Documentation: selections", "[snippets]") {
