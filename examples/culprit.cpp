@@ -347,14 +347,13 @@ void add_search(CLI::App& command, Options& options) {
       ->check(one_of(spaces));
 }
 
+/// A command without options.
 CLI::App& add_command(CLI::App& app, Options& options, Command command, const std::string& name,
                       const std::string& description, std::string_view footer) {
   CLI::App& added = *app.add_subcommand(name, description);
   added.callback([&options, command] { options.command = command; });
   added.footer("\n" + std::string(footer) + "\n\n" + std::string(help::exit_status));
   added.get_formatter()->column_width(30);
-  if (command != Command::neighbors) add_model(added, options);  // the profiles are there
-  add_data(added, options);
   return added;
 }
 
@@ -369,7 +368,6 @@ void declare(CLI::App& app, Options& options) {
 
   CLI::App& fit = add_command(app, options, Command::fit, "fit",
                               "Mean and deviation of every filter's saliency over a data set", help::fit);
-  fit.get_option("--data")->required();
   CLI::App& profile = add_command(app, options, Command::profile, "profile",
                                   "The saliency of every filter for every sample", help::profile);
   CLI::App& explain =
@@ -378,10 +376,14 @@ void declare(CLI::App& app, Options& options) {
   CLI::App& experiment =
       add_command(app, options, Command::experiment, "experiment",
                   "The paper's experiments on a whole data set: tables and figures", help::experiment);
-  experiment.get_option("--data")->required();
   CLI::App& neighbors =
       add_command(app, options, Command::neighbors, "neighbors",
                   "The samples with the same filters to blame: table, contact sheet", help::neighbors);
+  CLI::App& report = add_command(app, options, Command::report, "report",
+                                 "One page of what explain and the experiments wrote", help::report);
+  for (CLI::App* command : {&fit, &profile, &explain, &experiment}) add_model(*command, options);
+  for (CLI::App* command : {&fit, &profile, &explain, &experiment, &neighbors}) add_data(*command, options);
+  for (CLI::App* command : {&fit, &experiment}) command->get_option("--data")->required();
   for (CLI::App* command : {&profile, &explain}) add_image(*command, options);
   for (CLI::App* command : {&fit, &profile, &explain, &experiment}) {
     add_preprocessing(*command, options);
@@ -417,6 +419,11 @@ void declare(CLI::App& app, Options& options) {
   of_explain.add("--out", options.out, "DIR", "the folder to write into; made if it is not there")
       ->required();
 
+  Group of_report(report, "Result");
+  of_report.add("--explained", options.explained, "DIR", "a folder that culprit explain wrote");
+  of_report.add("--results", options.results, "DIR", "a folder that culprit experiment wrote");
+  of_report.add("--out", options.out, "FILE", "the page to write")->required();
+
   add_preprocessing(neighbors, options);
   add_search(neighbors, options);
   Group(neighbors, "Result")
@@ -430,6 +437,10 @@ void check_usage(const Options& options) {
   const auto refuse = [](const std::string& message) {
     throw CLI::ValidationError(message, CLI::ExitCodes::ValidationError);
   };
+  if (options.command == Command::report) {
+    if (options.explained.empty() && options.results.empty()) refuse("--explained or --results is required");
+    return;
+  }
   if (options.command == Command::neighbors && options.data.empty()) return;  // no pictures are shown
   if (options.data.empty() && options.image.empty()) refuse("--data or --image with --label is required");
   const bool by_hand =

@@ -88,6 +88,14 @@ Examples:
   culprit experiment mask --model mobilenet_v1_025:mobilenet.safetensors --data list:images.tsv \
     --preset imagenet --baseline baseline.safetensors --boxes boxes.csv --shares 0.05,0.1 --out results)";
 
+inline constexpr std::string_view report =
+    R"(Writes one HTML page that holds everything it shows and asks for nothing: it opens from disk, also on a
+phone. Of --explained the samples with their filters to blame and heat maps, of --results every experiment
+with its figures and its table, which a click on a column sorts.
+
+Example:
+  culprit report --explained explained --results results --out report.html)";
+
 inline constexpr std::string_view neighbors =
     R"(Prints a table for each query and writes into DIR:
   neighbors.csv      a row for each neighbour: query and sample (row numbers of the profiles, from 0), rank,

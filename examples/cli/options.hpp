@@ -12,7 +12,7 @@
 
 namespace culprit::cli {
 
-enum class Command { fit, profile, explain, neighbors, experiment };
+enum class Command { fit, profile, explain, neighbors, experiment, report };
 
 /// What the options of the same names take; the first is the default.
 inline const std::vector<std::string> aggregations{"mean_abs",   "mean",           "l2_norm",    "max_abs",
@@ -69,6 +69,8 @@ struct Options {
   std::vector<double> shares{0.01, 0.02, 0.05, 0.1, 0.15, 0.2};  ///< of all pixels, to be replaced
   std::string boxes;      ///< file of boxes to keep untouched; empty: none
   std::size_t paste = 6;  ///< on how many other images a region is pasted
+
+  std::string explained, results;  ///< folders that a report is made of; empty: none
 
   std::string baseline;
   std::string out;

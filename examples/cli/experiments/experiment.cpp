@@ -51,6 +51,9 @@ io::Json to_json(const Results& results, const Study& study) {
   for (const auto& [name, value] : results.facts) json.set(name, value);
   json.set("rows", to_json(results.table));
   for (const auto& [name, table] : results.further) json.set(name, to_json(table));
+  io::Json pictures = io::Json::array();
+  for (const Picture& picture : results.pictures) pictures.push_back(picture.name);
+  json.set("pictures", std::move(pictures));
   return json;
 }
 
