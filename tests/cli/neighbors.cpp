@@ -178,9 +178,8 @@ TEST_CASE("neighbors tells about itself, with an example", "[cli]") {
   const Workspace workspace;
   const Run run = succeed(workspace, {"neighbors", "--help"});
   CHECK(run.out.find("\n  culprit neighbors --profiles ") != std::string::npos);
-  for (const char* option :
-       {"--profiles", "--queries", "--k", "--among", "--layers", "--space", "--data", "--classes", "--preset",
-        "--resize", "--crop", "--mean", "--std", "--out"}) {
+  for (const char* option : {"--profiles", "--queries", "--k", "--among", "--layers", "--space", "--data",
+                             "--classes", "--preset", "--resize", "--crop", "--mean", "--std", "--out"}) {
     INFO(option);
     CHECK(run.out.find(std::string("\n  ") + option + ' ') != std::string::npos);
   }

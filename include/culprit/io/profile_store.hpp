@@ -77,7 +77,7 @@ class ProfileStore {
   [[nodiscard]] double confidence(Index row) const {
     const auto after = std::ranges::upper_bound(files_, row, {}, &File::first);
     const File& file = *std::prev(after);
-    const std::size_t i = static_cast<std::size_t>(row - file.first);
+    const auto i = static_cast<std::size_t>(row - file.first);
     double sum = 0.0;
     with_values(file.tensors, "logits", [&](const auto all) {
       const std::size_t classes = all.size() / file.count;
