@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Time of the ten nearest neighbours, by cosine, of each of 10,000 profiles of 2,032 units among the others,
+// Time of the ten nearest neighbours, by cosine, of each of 10,000 profiles of 2,032 units among all,
 // and of the same search where the queries are another table, so that no product is of use twice.
-// benchmarks/peers/neighbors.sh runs it beside FAISS on the same numbers.
+// benchmarks/peers/neighbors.sh runs it beside FAISS.
 #include "culprit/neighbors.hpp"
 
-#include <cstdlib>
+#include <memory>
+#include <span>
+#include <vector>
 
-#include <ATen/Parallel.h>
 #include <benchmark/benchmark.h>
 #include <torch/torch.h>
 

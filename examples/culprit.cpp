@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <functional>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -86,9 +87,11 @@ bool is_index(const std::string& text) {
 
 const CLI::Validator whole_number = checked("a whole number from 0", is_index);
 
-const CLI::Validator above_zero = checked("a whole number from 1", [](const std::string& text) {
+bool is_above_zero(const std::string& text) {
   return is_index(text) && text.find_first_not_of('0') != std::string::npos;
-});
+}
+
+const CLI::Validator above_zero = checked("a whole number from 1", is_above_zero);
 
 /// The finite number that the whole text is.
 std::optional<double> number(const std::string& text) {
@@ -128,6 +131,17 @@ const CLI::Validator target_spec = checked("label, predicted or a class index", 
   return text == "label" || text == "predicted" || is_index(text);
 });
 
+const CLI::Validator query_spec =
+    checked("wrong:N, or numbers of samples between commas", [](const std::string& text) {
+      constexpr std::string_view wrong = "wrong:";
+      if (text.starts_with(wrong)) return is_above_zero(text.substr(wrong.size()));
+      std::istringstream items(text + ',');
+      for (std::string item; std::getline(items, item, ',');) {
+        if (!is_index(item)) return false;
+      }
+      return true;
+    });
+
 const CLI::Validator device_spec = checked("cpu, cuda or cuda:N", [](const std::string& text) {
   return text == "cpu" || text == "cuda" ||
          (text.starts_with("cuda:") && is_index(text.substr(5)) && text.size() < 8);
@@ -148,14 +162,17 @@ class Group {
   std::string name_;
 };
 
-void add_inputs(CLI::App& command, Options& options) {
-  Group group(command, "Model and data");
-  group
+void add_model(CLI::App& command, Options& options) {
+  Group(command, "Model and data")
       .add("--model", options.model, "NAME:WEIGHTS|FILE.pt",
            "a network by name with its weights (safetensors), or a TorchScript file in eval mode; NAME: " +
                joined(model_names(), ", "))
       ->required()
       ->check(model_spec);
+}
+
+void add_data(CLI::App& command, Options& options) {
+  Group group(command, "Model and data");
   group
       .add("--data", options.data, "KIND:PLACE",
            "folder:DIR, pictures in a sub-folder for each class; cifar10:DIR, CIFAR-10's binary batches, and "
@@ -254,9 +271,15 @@ void add_experiment(CLI::App& command, Options& options) {
   group.add("NAME", options.experiment, "", joined(experiments, ", "))
       ->required()
       ->check(one_of(experiments));
-  group.add("--sizes", options.sizes, "K,...", "prune: how many filters are switched off (default 1 to 100)")
+  group
+      .add("--sizes", options.sizes, "K,...",
+           "prune, finetune: how many filters (default 1 to 100; 1 to 10 % of all)")
       ->delimiter(',')
       ->check(above_zero);
+  group
+      .add("--eta", options.eta, "LENGTH",
+           "finetune: length of the step; without it one is chosen, and the result says how")
+      ->check(number_from_0);
   group
       .add("--repeats", options.repeats, "N",
            "random choices on each sample, whose mean counts (default " + std::to_string(options.repeats) +
@@ -294,13 +317,43 @@ void add_run(CLI::App& command, Options& options) {
   group.add("--device", options.device, "DEVICE", "where: cpu (default), cuda or cuda:N")->check(device_spec);
 }
 
+void add_search(CLI::App& command, Options& options) {
+  Group group(command, "Search");
+  group
+      .add("--profiles", options.profiles, "FILE",
+           "what culprit profile wrote, with --baseline for z; several files, or folders of them, of one "
+           "model "
+           "are searched as one")
+      ->required()
+      ->expected(1, CLI::detail::expected_max_vector_size);
+  group
+      .add("--queries", options.queries, "WHICH",
+           "whose neighbours: wrong:N, the N most confidently wrong samples (default " + options.queries +
+               "), or numbers of samples, the rows of the profiles from 0, between commas")
+      ->check(query_spec);
+  group.add("--k", options.k, "K", "neighbours of each (default " + std::to_string(options.k) + ")")
+      ->check(above_zero);
+  group
+      .add("--among", options.among, "WHICH",
+           "which samples are searched: " + joined(amongs, " (default) or ") +
+               ", those the model is wrong about")
+      ->check(one_of(amongs));
+  group.add("--layers", options.layers, "RANGE",
+            "whose filters count: up-to:NAME, after:NAME, FIRST-LAST (numbers from 0), or a pattern of names "
+            "such as 'layer3.*'");
+  group
+      .add("--space", options.space, "NAME",
+           "what is compared: " + joined(spaces, " (default), or ") + ", the profiles before standardization")
+      ->check(one_of(spaces));
+}
+
+/// A command without options.
 CLI::App& add_command(CLI::App& app, Options& options, Command command, const std::string& name,
                       const std::string& description, std::string_view footer) {
   CLI::App& added = *app.add_subcommand(name, description);
   added.callback([&options, command] { options.command = command; });
   added.footer("\n" + std::string(footer) + "\n\n" + std::string(help::exit_status));
   added.get_formatter()->column_width(30);
-  add_inputs(added, options);
   return added;
 }
 
@@ -315,7 +368,6 @@ void declare(CLI::App& app, Options& options) {
 
   CLI::App& fit = add_command(app, options, Command::fit, "fit",
                               "Mean and deviation of every filter's saliency over a data set", help::fit);
-  fit.get_option("--data")->required();
   CLI::App& profile = add_command(app, options, Command::profile, "profile",
                                   "The saliency of every filter for every sample", help::profile);
   CLI::App& explain =
@@ -324,7 +376,14 @@ void declare(CLI::App& app, Options& options) {
   CLI::App& experiment =
       add_command(app, options, Command::experiment, "experiment",
                   "The paper's experiments on a whole data set: tables and figures", help::experiment);
-  experiment.get_option("--data")->required();
+  CLI::App& neighbors =
+      add_command(app, options, Command::neighbors, "neighbors",
+                  "The samples with the same filters to blame: table, contact sheet", help::neighbors);
+  CLI::App& report = add_command(app, options, Command::report, "report",
+                                 "One page of what explain and the experiments wrote", help::report);
+  for (CLI::App* command : {&fit, &profile, &explain, &experiment}) add_model(*command, options);
+  for (CLI::App* command : {&fit, &profile, &explain, &experiment, &neighbors}) add_data(*command, options);
+  for (CLI::App* command : {&fit, &experiment}) command->get_option("--data")->required();
   for (CLI::App* command : {&profile, &explain}) add_image(*command, options);
   for (CLI::App* command : {&fit, &profile, &explain, &experiment}) {
     add_preprocessing(*command, options);
@@ -359,6 +418,17 @@ void declare(CLI::App& app, Options& options) {
   of_explain.add("--baseline", options.baseline, "FILE", "what culprit fit wrote")->required();
   of_explain.add("--out", options.out, "DIR", "the folder to write into; made if it is not there")
       ->required();
+
+  Group of_report(report, "Result");
+  of_report.add("--explained", options.explained, "DIR", "a folder that culprit explain wrote");
+  of_report.add("--results", options.results, "DIR", "a folder that culprit experiment wrote");
+  of_report.add("--out", options.out, "FILE", "the page to write")->required();
+
+  add_preprocessing(neighbors, options);
+  add_search(neighbors, options);
+  Group(neighbors, "Result")
+      .add("--out", options.out, "DIR", "the folder to write into; made if it is not there")
+      ->required();
 }
 
 /// What concerns several options at once.
@@ -367,6 +437,11 @@ void check_usage(const Options& options) {
   const auto refuse = [](const std::string& message) {
     throw CLI::ValidationError(message, CLI::ExitCodes::ValidationError);
   };
+  if (options.command == Command::report) {
+    if (options.explained.empty() && options.results.empty()) refuse("--explained or --results is required");
+    return;
+  }
+  if (options.command == Command::neighbors && options.data.empty()) return;  // no pictures are shown
   if (options.data.empty() && options.image.empty()) refuse("--data or --image with --label is required");
   const bool by_hand =
       options.resize > 0 || options.crop > 0 || !options.mean.empty() || !options.std.empty();

@@ -64,6 +64,14 @@ inline constexpr std::string_view experiment =
     R"(Writes NAME.csv (the table), NAME.json (the table, and what it rests on) and pictures into DIR, and prints
 the table. Changes are those of a class's confidence (softmax), as shares of 1; low and high are the ends of
 a 95 % bootstrap interval of the mean over samples. --seed makes random choices, and makes them repeatable.
+  correctness  mean profiles, raw and standardized, of right and of wrong samples, layer by layer (Figures 1
+               and 2)
+  neighbors    the k nearest wrong samples of every wrong sample, by the cosine of their standardized
+               profiles: the share with the same, or the reversed, pair of true and predicted class, and that
+               expected by chance; all layers, the shallower half, the deeper half
+  finetune     one normalized step on the filters to blame for a wrong sample, on random ones, the least
+               salient, and all (Figure 6), for a random half of the wrong samples: the share then right, and of
+               the ten nearest of the other half the share then right and the change of confidence
   prune        every wrong sample with its K most salient filters switched off, K random ones, and its K
                least salient ones (the paper's Figure 3): change of the wrong and of the true class's
                confidence, and the share of samples then right
@@ -79,5 +87,27 @@ Examples:
     --preset cifar10 --baseline baseline.safetensors --out results
   culprit experiment mask --model mobilenet_v1_025:mobilenet.safetensors --data list:images.tsv \
     --preset imagenet --baseline baseline.safetensors --boxes boxes.csv --shares 0.05,0.1 --out results)";
+
+inline constexpr std::string_view report =
+    R"(Writes one HTML page that holds everything it shows and asks for nothing: it opens from disk, also on a
+phone. Of --explained the samples with their filters to blame and heat maps, of --results every experiment
+with its figures and its table, which a click on a column sorts.
+
+Example:
+  culprit report --explained explained --results results --out report.html)";
+
+inline constexpr std::string_view neighbors =
+    R"(Prints a table for each query and writes into DIR:
+  neighbors.csv      a row for each neighbour: query and sample (row numbers of the profiles, from 0), rank,
+                     path, label, prediction, similarity (cosine), pair (same or reversed: true and
+                     predicted class, as the query's)
+  neighbors.json     profiles (the files), space, among, layers, k, queries (row, path, label, prediction,
+                     confidence, and neighbors: as in neighbors.csv)
+  neighbors.svg      with --data: the pictures, each query before its neighbours (the paper's Figure 5)
+The files are read where they lie, a block at a time: together they may be larger than memory.
+
+Example, shallow layers only:
+  culprit neighbors --profiles profiles.safetensors --queries wrong:5 --among wrong --layers up-to:layer1.2.conv2 \
+    --data folder:cifar10/test --preset cifar10 --out neighbours)";
 
 }  // namespace culprit::cli::help

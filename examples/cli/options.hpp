@@ -12,7 +12,7 @@
 
 namespace culprit::cli {
 
-enum class Command { fit, profile, explain, experiment };
+enum class Command { fit, profile, explain, neighbors, experiment, report };
 
 /// What the options of the same names take; the first is the default.
 inline const std::vector<std::string> aggregations{"mean_abs",   "mean",           "l2_norm",    "max_abs",
@@ -20,9 +20,11 @@ inline const std::vector<std::string> aggregations{"mean_abs",   "mean",        
 inline const std::vector<std::string> standardizations{"z_score", "mean_ratio", "identity", "robust"};
 inline const std::vector<std::string> distances{"cosine", "euclidean"};
 inline const std::vector<std::string> colour_maps{"viridis", "jet"};
+inline const std::vector<std::string> spaces{"z", "raw"};
+inline const std::vector<std::string> amongs{"all", "wrong"};
 inline const std::vector<std::string> engines{"batched", "loop"};
 inline const std::vector<std::string> dtypes{"float32", "float64"};
-inline const std::vector<std::string> experiments{"prune", "mask"};
+inline const std::vector<std::string> experiments{"correctness", "prune", "neighbors", "finetune", "mask"};
 inline const std::vector<std::string> presets{"cifar10", "imagenet", "fashion"};
 
 /// The options of every command as they were given; an empty text is one that was not.
@@ -60,16 +62,25 @@ struct Options {
   std::string colors = colour_maps.front();
   bool shared_scale = false;
 
-  std::string experiment;                                          ///< which
-  std::vector<Index> sizes{1, 2, 5, 10, 20, 30, 40, 50, 75, 100};  ///< how many filters are chosen
-  std::size_t repeats = 3;                                         ///< random choices on each sample
-  std::vector<double> shares{0.01, 0.02, 0.05, 0.1, 0.15, 0.2};    ///< of all pixels, to be replaced
+  std::string experiment;    ///< which
+  std::vector<Index> sizes;  ///< how many filters are chosen; none: the experiment's own
+  double eta = 0;            ///< length of a fine-tuning step; 0: chosen
+  std::size_t repeats = 3;   ///< random choices on each sample
+  std::vector<double> shares{0.01, 0.02, 0.05, 0.1, 0.15, 0.2};  ///< of all pixels, to be replaced
   std::string boxes;      ///< file of boxes to keep untouched; empty: none
   std::size_t paste = 6;  ///< on how many other images a region is pasted
+
+  std::string explained, results;  ///< folders that a report is made of; empty: none
 
   std::string baseline;
   std::string out;
   std::size_t wrong = 4;
+
+  std::vector<std::string> profiles;  ///< files that culprit profile wrote, or folders of them
+  std::string queries = "wrong:5";    ///< whose neighbours, as query_rows() reads it
+  std::int64_t k = 10;
+  std::string among = amongs.front();
+  std::string space = spaces.front();
 };
 
 /// Runs the chosen command.

@@ -16,9 +16,11 @@
 
 #include "cli/experiments/experiment.hpp"
 #include "cli/explain.hpp"
+#include "cli/neighbors.hpp"
 #include "cli/options.hpp"
 #include "cli/outputs.hpp"
 #include "cli/progress.hpp"
+#include "cli/report.hpp"
 #include "cli/session.hpp"
 #include "cli/text.hpp"
 #include "culprit/core/moments.hpp"
@@ -228,6 +230,10 @@ void run(const Options& options) {
       return explain(options);
     case Command::experiment:
       return experiment(options);
+    case Command::report:
+      return report(options);
+    case Command::neighbors:
+      return neighbors(options);
   }
 }
 

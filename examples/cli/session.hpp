@@ -55,6 +55,7 @@ class Session {
       boxes_ = read_boxes(options.boxes, *inputs_.set, first.inputs.size(2), first.inputs.size(3));
   }
 
+  [[nodiscard]] const visit::Plan& plan() const { return plan_; }
   [[nodiscard]] const Method& method() const { return *method_; }
   [[nodiscard]] const Inputs& inputs() const { return inputs_; }
   [[nodiscard]] const Units& units() const { return *plan_.units; }

@@ -15,6 +15,7 @@
 #include "culprit/intervene/scope.hpp"
 #include "culprit/io/baseline_file.hpp"
 #include "culprit/io/npy.hpp"
+#include "culprit/io/profile_store.hpp"
 #include "culprit/io/safetensors.hpp"
 #include "culprit/loss/loss.hpp"
 #include "culprit/neighbors.hpp"

@@ -89,6 +89,11 @@ class Workspace {
     return arguments;
   }
 
+  /// Of what profile() with a baseline wrote.
+  [[nodiscard]] static Arguments neighbors() {
+    return {"neighbors", "--profiles", "p.safetensors", "--out", "near"};
+  }
+
   /// Runs the program in the folder, on one thread.
   [[nodiscard]] Run run(const Arguments& arguments) const {
     const TemporaryFolder told;

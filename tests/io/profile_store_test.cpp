@@ -95,6 +95,7 @@ TEST_CASE("A profile store is the rows of its files, one behind the other, in th
     CHECK(store.fingerprint().aggregation == "mean_abs");
     CHECK(store.labels() == std::vector<std::int64_t>{0, 1, 0, 1, 2});
     CHECK(store.predictions() == std::vector<std::int64_t>(5, 1));
+    CHECK(store.wrong() == std::vector<Index>{0, 2, 4});
     CHECK(store.paths()[3] == "picture 1");
     CHECK(row(store, 1) == Eigen::Vector3d(3.0, 4.0, 5.0));
     CHECK(row(store, 2) == Eigen::Vector3d(100.0, 101.0, 102.0));

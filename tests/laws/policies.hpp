@@ -33,6 +33,10 @@ using Selections = std::tuple<select::Top,         //
                               select::LayerRange,  //
                               select::Within<select::Top, select::LayerRange>>;
 
+using Interventions = std::tuple<intervene::Prune,       //
+                                 intervene::FineTune<>,  //
+                                 intervene::Mask>;
+
 using Visitors = std::tuple<visit::ConvFilters,    //
                             visit::LinearNeurons,  //
                             visit::AllWeights>;

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 // What README.md and the pages in docs/ show and no other tested code has: tests/docs/snippets.py compares.
+#include <filesystem>
+#include <iostream>
 #include <limits>
 #include <span>
 #include <string_view>
 
 #include "engine/nets.hpp"
+#include "support/temporary_folder.hpp"
 
 namespace cu = culprit;
 using namespace culprit::test;
@@ -36,6 +39,31 @@ struct LogRatio {
 static_assert(cu::DifferentiableStandardization<LogRatio>);
 // [/own_standardization]
 
+/// Profiles of four samples, two of them wrong, as culprit profile writes them.
+void write_profiles(const std::filesystem::path& path) {
+  std::vector<cu::Layer> layers(2);
+  for (cu::Layer& layer : layers) {
+    layer.name = &layer == layers.data() ? "features.0.weight" : "features.1.weight";
+    layer.count = 3;
+    layer.size = 9;
+  }
+  const at::Tensor z = normal({4, 6});
+  const at::Tensor logits = normal({4, 2}, at::kFloat);
+  const std::vector<std::int64_t> label{0, 1, 0, 1};
+  const std::vector<std::int64_t> prediction{1, 1, 1, 1};
+  const std::span<const double> values(z.const_data_ptr<double>(), 24);
+  const std::vector<std::pair<std::string, cu::io::TensorView>> tensors{
+      {"z", cu::io::view_of(values, {4, 6})},
+      {"logits", cu::io::view_of(std::span<const float>(logits.const_data_ptr<float>(), 8), {4, 2})},
+      {"label", cu::io::view_of<std::int64_t>(label, {4})},
+      {"prediction", cu::io::view_of<std::int64_t>(prediction, {4})}};
+  cu::io::write_safetensors(path, tensors,
+                            {{"units", dump(cu::io::units_to_json(cu::Units(layers)))},
+                             {"fingerprint", dump(cu::io::fingerprint_to_json({}))},
+                             {"standardization", "z_score"},
+                             {"paths", R"(["a", "b", "c", "d"])"}});
+}
+
 // [own_distance]
 /// The sum of |a_k - b_k|.
 struct Manhattan {
@@ -65,6 +93,22 @@ struct Above {
 };
 static_assert(cu::Selection<Above>);
 // [/own_selection]
+
+// [own_intervention]
+/// Halves the weights of the units, or by another factor.
+struct Shrink {
+  static constexpr std::string_view name = "shrink";
+  double factor = 0.5;
+
+  at::Tensor operator()(const cu::visit::Plan& plan, const cu::intervene::Subject& subject,
+                        cu::intervene::Undo& undo) const {
+    for (const cu::Index unit : subject.units)
+      undo.keep(cu::visit::weights_of(plan, plan.units->unit(unit))).mul_(factor);
+    return subject.input;
+  }
+};
+static_assert(cu::Intervention<Shrink>);
+// [/own_intervention]
 
 // [own_loss]
 /// By how much the label misses a lead of 1 over the best other class; 0 where it has it.
@@ -190,6 +234,26 @@ TEST_CASE("Documentation: distances", "[snippets]") {
   CHECK(usable(cu::InputSaliency{profiler, Manhattan{}}(model, {image, label}, baseline).gradient));
 }
 
+TEST_CASE("Documentation: neighbours", "[snippets]") {
+  const TemporaryFolder folder;
+  write_profiles(folder / "part0.safetensors");
+  std::filesystem::copy(folder / "part0.safetensors", folder / "part1.safetensors");
+  const std::vector<std::filesystem::path> files{folder.path()};
+  // [neighbors]
+  const auto store = cu::io::ProfileStore::open(files);  // what culprit profile wrote: mapped, not read
+  const auto wrong = store.wrong();                      // the rows that the model is wrong about
+  const cu::Neighbors shallow{cu::distance::Cosine{}, {.up_to = "features.0"}};
+  const auto found = shallow(store.rows().subset(wrong), store.rows(),
+                             {.k = 3, .among = wrong, .leave_out = wrong});  // no sample is its own neighbour
+  const double similarity = 1.0 - found[0][0].distance;  // of wrong[0] and row found[0][0].index
+  // [/neighbors]
+  CHECK(wrong == std::vector<cu::Index>{0, 2, 4, 6});
+  REQUIRE(found.size() == 4);
+  REQUIRE(found[0].size() == 3);
+  CHECK(found[0][0].index == 4);  // the same sample in the other file
+  CHECK(similarity == Approx(1.0));
+}
+
 TEST_CASE("Documentation: selections", "[snippets]") {
   const auto [model, inputs, targets, loader, image, label] = Bench();
   const cu::Profiler profiler;
@@ -306,4 +370,33 @@ TEST_CASE("Documentation: input saliency", "[snippets]") {
     if (each.salient() < 3) ++unclear;  // fewer than three units have z > 0
   // [/input_saliency_options]
   CHECK(unclear < 40);
+}
+
+TEST_CASE("Documentation: interventions", "[snippets]") {
+  const auto [model, inputs, targets, loader, image, label] = Bench();
+  const cu::Profiler profiler;
+  const auto baseline = profiler.fit(model, loader);
+  const auto profile = profiler(model, {image, label}, baseline);
+  const at::Tensor pixels =
+      cu::pixel_saliency(cu::InputSaliency{profiler}(model, {image, label}, baseline).gradient);
+  // [intervention]
+  namespace intervene = cu::intervene;
+  const auto plan = cu::visit::trace(profiler.plan(model), image.unsqueeze(0));
+  const intervene::Subject subject{image, label, profile.select(cu::select::Top{.count = 3}), pixels};
+  {
+    const intervene::Scope pruned{intervene::Prune{}, plan, subject};
+    std::cout << pruned.outputs() << '\n';  // [classes], with the three filters switched off
+  }                                         // every tensor of the model is as it was, bit for bit
+  const intervene::Scope nudged{intervene::FineTune<>{.eta = 0.01, .loss = {}}, plan, subject};
+  const intervene::Scope masked{intervene::Mask{.share = 0.1}, plan, subject};  // masked.input(): [C, H, W]
+  // [/intervention]
+  const at::Tensor before = masked.outputs();
+  // [pruned_each]
+  const std::vector<std::vector<cu::Index>> off{{0, 5}, {}, {7}};  // of each sample; the weights stay
+  const at::Tensor outputs = intervene::outputs_pruned_each(plan, inputs.slice(0, 0, 3), off);
+  // [/pruned_each]
+  CHECK(outputs.size(0) == 3);
+  CHECK((masked.input() != image).any(0).sum().item<cu::Index>() == pixels.numel() / 10);
+  const intervene::Scope shrunk{Shrink{}, plan, subject};
+  CHECK_FALSE(shrunk.outputs().equal(before));
 }

@@ -51,6 +51,9 @@ io::Json to_json(const Results& results, const Study& study) {
   for (const auto& [name, value] : results.facts) json.set(name, value);
   json.set("rows", to_json(results.table));
   for (const auto& [name, table] : results.further) json.set(name, to_json(table));
+  io::Json pictures = io::Json::array();
+  for (const Picture& picture : results.pictures) pictures.push_back(picture.name);
+  json.set("pictures", std::move(pictures));
   return json;
 }
 
@@ -78,8 +81,12 @@ void print(std::ostream& out, const Table& table) {
 
 void experiment(const Options& options) {
   check_output_folder(options.out);
-  const std::map<std::string, std::function<Results(const Study&)>> all{{"prune", prune_experiment},
-                                                                        {"mask", mask_experiment}};
+  const std::map<std::string, std::function<Results(const Study&)>> all{
+      {"correctness", correctness_experiment},
+      {"finetune", finetune_experiment},
+      {"mask", mask_experiment},
+      {"neighbors", neighbors_experiment},
+      {"prune", prune_experiment}};
   const Study study(options);
   const Results results = all.at(options.experiment)(study);
 
@@ -91,7 +98,10 @@ void experiment(const Options& options) {
   write_table(results.name, results.table);
   for (const auto& [name, table] : results.further) write_table(name, table);
   write_text(folder / (results.name + ".json"), io::dump(to_json(results, study), 2) + "\n");
-  for (const Picture& picture : results.pictures) write_text(folder / picture.name, picture.svg);
+  for (const Picture& picture : results.pictures) {
+    write_text(folder / (picture.name + ".svg"), picture.svg);
+    write_text(folder / (picture.name + ".narrow.svg"), picture.narrow_svg);
+  }
   print(std::cout, results.table);
   for (const auto& [name, table] : results.further) {
     std::cout << '\n' << name << '\n';

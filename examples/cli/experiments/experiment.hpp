@@ -13,6 +13,9 @@ namespace culprit::cli {
 void experiment(const Options& options);
 
 // One for each name; each gives back what is to be written.
+[[nodiscard]] Results correctness_experiment(const Study& study);
+[[nodiscard]] Results finetune_experiment(const Study& study);
+[[nodiscard]] Results neighbors_experiment(const Study& study);
 [[nodiscard]] Results prune_experiment(const Study& study);
 [[nodiscard]] Results mask_experiment(const Study& study);
 

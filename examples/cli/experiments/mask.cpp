@@ -245,11 +245,11 @@ void draw_trends(Results& results, const Curves& curves, const std::vector<doubl
            .width = width});
     }));
   };
-  draw("mask-confidence.svg", "Replacing salient pixels, and as many random ones, of wrong samples",
+  draw("mask-confidence", "Replacing salient pixels, and as many random ones, of wrong samples",
        "change of confidence", true, {{wrong, ", wrong class"}, {truth, ", true class"}});
-  draw("mask-corrected.svg", "Wrong samples that are right with pixels replaced", "share corrected", true,
+  draw("mask-corrected", "Wrong samples that are right with pixels replaced", "share corrected", true,
        {{corrected, ""}});
-  draw("mask-saliency.svg", "Saliency of the filters to blame with pixels replaced",
+  draw("mask-saliency", "Saliency of the filters to blame with pixels replaced",
        "change of their mean z, in standard deviations", false, {{saliency, ""}});
 }
 
@@ -300,7 +300,7 @@ class CaseStudy {
                                          study_.session().forward(masked).cpu()[0]));
       }
     }
-    add_picture(results, "mask-steps.svg",
+    add_picture(results, "mask-steps",
                 "The most confident mistake with its pixels replaced: " + class_name(wrong_) +
                     " instead of " + class_name(label_),
                 rows, name + (study_.session().box(batch_.indices[0]) ? ": its box stays untouched" : ""));
@@ -344,7 +344,7 @@ class CaseStudy {
       rows[1].pictures.push_back(captioned(name, batch.inputs[row], before[row]));
       rows[2].pictures.push_back(captioned(name, pasted.inputs[row], after[row]));
     }
-    add_picture(results, "mask-paste.svg",
+    add_picture(results, "mask-paste",
                 "Pixels that make the model see " + class_name(wrong_) + ", pasted onto other images", rows,
                 "Pixels of " + study_.session().path(batch_.indices[0]));
   }

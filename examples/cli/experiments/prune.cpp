@@ -10,6 +10,7 @@
 
 #include "cli/experiments/effect.hpp"
 #include "cli/experiments/experiment.hpp"
+#include "cli/experiments/trend_picture.hpp"
 #include "culprit/core/order.hpp"
 
 namespace culprit::cli {
@@ -20,8 +21,10 @@ Results prune_experiment(const Study& study) {
   const Index all = session.units().size();
   const std::vector<std::size_t> mistakes = study.mistakes();
   const std::vector<Index> candidates = first_indices(all);
-  std::vector<Index> sizes;
-  for (const Index size : options.sizes) sizes.push_back(std::min(size, all));
+  std::vector<Index> sizes{1, 2, 5, 10, 20, 30, 40, 50, 75, 100};
+  if (!options.sizes.empty()) sizes = options.sizes;
+  for (Index& size : sizes) size = std::min(size, all);
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
 
   constexpr std::array<const char*, 3> selections{"most", "random", "least"};
   std::vector<std::vector<Effect>> effects(selections.size(),
@@ -81,6 +84,18 @@ Results prune_experiment(const Study& study) {
                    {"wrong", mistakes.size()},
                    {"filters", all},
                    {"random draws", options.repeats}};
+  const auto picture = [&](const std::string& value, const std::string& stem, const std::string& title,
+                           const std::string& what) {
+    return trend_picture(
+        results.table, {"k", value, stem + "_low", stem + "_high"}, "prune-" + stem,
+        {.title = title, .value_name = what, .position_name = "filters switched off", .percent = true});
+  };
+  results.pictures = {
+      picture("wrong_change", "wrong", "Confidence in the wrong class after pruning",
+              "change of confidence in the class that was predicted"),
+      picture("true_change", "true", "Confidence in the true class after pruning",
+              "change of confidence in the true class"),
+      picture("corrected", "corrected", "Wrong samples corrected by pruning", "share of samples then right")};
   return results;
 }
 

@@ -25,8 +25,9 @@ struct Table {
 
 /// A picture to be written beside the table.
 struct Picture {
-  std::string name;  ///< of the file, without folder
-  std::string title, svg, narrow_svg;
+  std::string name;  ///< of its files, without folder and ending
+  std::string title;
+  std::string svg, narrow_svg;  ///< for wide screens and for phones
 };
 
 /// What an experiment found.

@@ -64,11 +64,20 @@ class ProfileStore {
   [[nodiscard]] const std::vector<std::int64_t>& predictions() const noexcept { return predictions_; }
   [[nodiscard]] const std::vector<std::string>& paths() const noexcept { return paths_; }
 
+  /// The rows that the model is wrong about, ascending.
+  [[nodiscard]] std::vector<Index> wrong() const {
+    std::vector<Index> rows;
+    for (std::size_t i = 0; i < labels_.size(); ++i) {
+      if (labels_[i] != predictions_[i]) rows.push_back(static_cast<Index>(i));
+    }
+    return rows;
+  }
+
   /// The softmax of a row's logits at what the model said, in float64.
   [[nodiscard]] double confidence(Index row) const {
     const auto after = std::ranges::upper_bound(files_, row, {}, &File::first);
     const File& file = *std::prev(after);
-    const std::size_t i = static_cast<std::size_t>(row - file.first);
+    const auto i = static_cast<std::size_t>(row - file.first);
     double sum = 0.0;
     with_values(file.tensors, "logits", [&](const auto all) {
       const std::size_t classes = all.size() / file.count;

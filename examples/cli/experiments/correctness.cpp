@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+//
+// The paper's Figures 1 and 2: mean profiles, raw and standardized, of samples that the model gets right and
+// wrong.
+#include <array>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cli/experiments/experiment.hpp"
+#include "figures/profile_figure.hpp"
+
+namespace culprit::cli {
+
+namespace {
+
+/// Profiles of one kind of some samples: their mean, and the mean over each layer of each sample.
+struct Group {
+  Eigen::VectorXd sum;
+  std::vector<std::vector<double>> layer_means;  ///< [layers][samples]
+
+  explicit Group(const Units& units)
+      : sum(Eigen::VectorXd::Zero(units.size())), layer_means(units.layers().size()) {}
+
+  void add(const Profile& profile) {
+    sum += profile.values();
+    for (std::size_t i = 0; i < layer_means.size(); ++i) {
+      const Layer& layer = profile.units().layers()[i];
+      layer_means[i].push_back(profile.values().segment(layer.first, layer.count).mean());
+    }
+  }
+
+  [[nodiscard]] std::size_t samples() const { return layer_means.front().size(); }
+  [[nodiscard]] Eigen::VectorXd mean() const { return sum / static_cast<double>(samples()); }
+};
+
+constexpr std::array<const char*, 2> group_names{"correct", "wrong"};
+constexpr std::array<const char*, 2> kinds{"raw", "z"};
+
+/// Both groups of one kind in one figure.
+Picture draw(const Study& study, const std::array<Group, 2>& groups, bool standardized) {
+  std::vector<figures::LayerSpan> layers;
+  for (const Layer& layer : study.baseline().units().layers()) {
+    layers.push_back(
+        {layer.name, static_cast<std::size_t>(layer.first), static_cast<std::size_t>(layer.count)});
+  }
+  std::array<Eigen::VectorXd, 2> means;
+  std::array<std::vector<double>, 2> low, high;
+  std::vector<figures::Series> series;
+  for (std::size_t g = 0; g < groups.size(); ++g) {
+    means[g] = groups[g].mean();
+    for (const auto& values : groups[g].layer_means) {
+      const Interval interval = study.interval(values);
+      low[g].push_back(interval.low);
+      high[g].push_back(interval.high);
+    }
+    figures::Series one{std::string(group_names[g]) + ", " + std::to_string(groups[g].samples()) + " samples",
+                        {means[g].data(), static_cast<std::size_t>(means[g].size())}};
+    if (standardized) {
+      one.lower = low[g];
+      one.upper = high[g];
+    }
+    series.push_back(std::move(one));
+  }
+  figures::ProfileOptions options;
+  options.title = standardized ? "Mean standardized saliency of samples that are right and wrong"
+                               : "Mean saliency of samples that are right and wrong";
+  options.value_name = standardized ? "z: standard deviations above the filter's mean over the baseline"
+                                    : "saliency: mean absolute gradient of the loss over a filter's weights";
+  options.log = !standardized;
+  for (const Index unit : study.baseline().dead()) options.left_out.push_back(static_cast<std::size_t>(unit));
+  options.left_out_name = "dead filters, which no sample of the baseline moves, are left out";
+  const auto svg = [&](double width) {
+    options.width = width;
+    return standardized ? figures::layer_profile_svg(layers, series, options)
+                        : figures::profile_svg(layers, series, options);
+  };
+  return {standardized ? "correctness-standardized" : "correctness-raw", options.title, svg(960), svg(380)};
+}
+
+}  // namespace
+
+Results correctness_experiment(const Study& study) {
+  const Session& session = study.session();
+  const Units& units = session.units();
+  std::array<std::array<Group, 2>, 2> groups{{{Group(units), Group(units)}, {Group(units), Group(units)}}};
+  data::Loader loader = session.loader(session.inputs().indices);
+  Progress progress("profile", loader.size());
+  std::size_t done = 0;
+  for (const data::Batch& batch : loader) {
+    const engine::BatchResult result = session.profile(batch);
+    const RowMatrix raw = to_matrix(result.profiles);
+    const std::vector<Profile> standardized = study.profiles(result);
+    const torch::Tensor right = result.outputs.argmax(1).cpu().eq(batch.labels);
+    for (std::size_t i = 0; i < standardized.size(); ++i) {
+      const auto row = static_cast<Index>(i);
+      const std::size_t group = right[row].item<bool>() ? 0 : 1;
+      groups[0][group].add(Profile(session.shared_units(), row_of(raw, row)));
+      groups[1][group].add(standardized[i]);
+    }
+    done += batch.indices.size();
+    progress.update(done);
+  }
+
+  for (std::size_t g = 0; g < group_names.size(); ++g) {
+    if (groups[0][g].samples() == 0)
+      throw Error(ErrorCode::argument, "experiment", std::string("samples that are ") + group_names[g],
+                  "none");
+  }
+  Results results{.name = "correctness", .table = {}, .facts = {}, .pictures = {}};
+  results.table.columns = {"group",   "layer",    "filters", "samples", "raw",
+                           "raw_low", "raw_high", "z",       "z_low",   "z_high"};
+  for (std::size_t g = 0; g < group_names.size(); ++g) {
+    for (std::size_t i = 0; i < units.layers().size(); ++i) {
+      const Layer& layer = units.layers()[i];
+      std::vector<io::Json> row{group_names[g], layer.name, layer.count, groups[0][g].samples()};
+      for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+        const Interval interval = study.interval(groups[kind][g].layer_means[i]);
+        for (const double value : {interval.mean, interval.low, interval.high}) row.emplace_back(value);
+      }
+      results.table.rows.push_back(std::move(row));
+    }
+  }
+  results.facts = {{"samples", study.verdicts().size()}, {"wrong", groups[0][1].samples()}};
+  results.pictures = {draw(study, groups[0], false), draw(study, groups[1], true)};
+  return results;
+}
+
+}  // namespace culprit::cli

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+//
+// The paper's Figure 6: one step on the filters to blame for a wrong sample, and what it does to other wrong
+// samples with the same culprits.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/ops/index_select.h>
+#include <ATen/ops/tensor.h>
+
+#include "cli/experiments/experiment.hpp"
+#include "cli/experiments/mistakes.hpp"
+#include "cli/experiments/trend_picture.hpp"
+#include "culprit/core/order.hpp"
+#include "culprit/intervene/fine_tune.hpp"
+#include "culprit/neighbors.hpp"
+
+namespace culprit::cli {
+
+namespace {
+
+constexpr Index nearest = 10;
+
+/// What steps with one choice of filters did to each trial's sample and to its neighbours.
+struct Effect {
+  std::vector<double> corrected, neighbors_corrected, neighbors_true_change;
+};
+
+/// Trials on some of the wrong samples, with neighbours among the others.
+class Trials {
+ public:
+  explicit Trials(const Study& study) : session_(study.session()), mistakes_(study) {
+    const auto count = static_cast<Index>(mistakes_.verdicts.size());
+    const std::vector<Index> everything = first_indices(count);
+    own_ = drawn(everything, count / 2, study.seed());
+    std::vector<Index> others;
+    std::ranges::set_difference(everything, own_, std::back_inserter(others));
+    if (static_cast<Index>(others.size()) < nearest || own_.empty()) {
+      throw Error(ErrorCode::argument, "experiment", std::to_string(2 * nearest) + " wrong samples or more",
+                  std::to_string(count));
+    }
+    const auto found = Neighbors{}(mistakes_.rows().subset(own_), mistakes_.rows(),
+                                   {.k = nearest, .among = others, .leave_out = {}});
+    for (std::size_t i = 0; i < own_.size(); ++i) {
+      std::vector<Index> rows{own_[i]};
+      for (const Neighbor& neighbor : found[i]) rows.push_back(neighbor.index);
+      rows_.push_back(torch::tensor(rows, torch::kLong));
+    }
+  }
+
+  [[nodiscard]] std::size_t size() const { return own_.size(); }
+  [[nodiscard]] std::size_t others() const { return mistakes_.verdicts.size() - own_.size(); }
+  [[nodiscard]] std::size_t sample(std::size_t trial) const { return verdict(trial).sample; }
+
+  [[nodiscard]] std::vector<Index> ranking(std::size_t trial) const {
+    const Profile& z = mistakes_.profiles[static_cast<std::size_t>(own_[trial])];
+    return z.ranked(first_indices(z.size()), z.size(), Order::largest_first);
+  }
+
+  [[nodiscard]] std::vector<torch::Tensor> gradients(std::size_t trial) const {
+    return intervene::gradients(session_.plan(), loss::CrossEntropy{}, on_device(input(trial)),
+                                verdict(trial).label);
+  }
+
+  /// One step with these gradients on these filters; the effect is added with that weight.
+  void step(std::size_t trial, const std::vector<torch::Tensor>& gradients, const std::vector<Index>& units,
+            double eta, double weight, Effect& effect) const {
+    torch::Tensor after;
+    {
+      intervene::Undo undo;
+      const intervene::FineTune<> tune{.eta = eta, .loss = {}};
+      tune.step(session_.plan(), gradients, units, undo);
+      const torch::NoGradGuard no_grad;
+      after = session_.plan().model.forward(on_device(mistakes_.inputs.index_select(0, rows_[trial]))).cpu();
+    }
+    const torch::Tensor before = mistakes_.outputs.index_select(0, rows_[trial]);
+    const torch::Tensor labels = this->labels(trial);
+    const torch::Tensor right = after.argmax(1).eq(labels).to(torch::kFloat64);
+    const auto truth = [&](const torch::Tensor& outputs) {
+      return outputs.to(torch::kFloat64).softmax(1).gather(1, labels.unsqueeze(1)).squeeze(1);
+    };
+    effect.corrected[trial] += weight * right[0].item<double>();
+    effect.neighbors_corrected[trial] += weight * right.slice(0, 1).mean().item<double>();
+    effect.neighbors_true_change[trial] +=
+        weight * (truth(after) - truth(before)).slice(0, 1).mean().item<double>();
+  }
+
+  [[nodiscard]] Effect no_effect() const {
+    return {std::vector<double>(size()), std::vector<double>(size()), std::vector<double>(size())};
+  }
+
+ private:
+  [[nodiscard]] const Verdict& verdict(std::size_t trial) const {
+    return mistakes_.verdicts[static_cast<std::size_t>(own_[trial])];
+  }
+  [[nodiscard]] torch::Tensor input(std::size_t trial) const { return mistakes_.inputs[own_[trial]]; }
+  [[nodiscard]] torch::Tensor labels(std::size_t trial) const {
+    std::vector<Index> labels;
+    for (Index i = 0; i < rows_[trial].numel(); ++i) {
+      labels.push_back(mistakes_.verdicts[static_cast<std::size_t>(rows_[trial][i].item<Index>())].label);
+    }
+    return torch::tensor(labels, torch::kLong);
+  }
+  [[nodiscard]] torch::Tensor on_device(const torch::Tensor& tensor) const {
+    return tensor.to(session_.plan().parameters.front().device());
+  }
+
+  const Session& session_;
+  Mistakes mistakes_;
+  std::vector<Index> own_;           // places among the mistakes
+  std::vector<torch::Tensor> rows_;  // of each trial: its own place, then its neighbours'
+};
+
+double mean_of_first(const std::vector<double>& values, std::size_t count) {
+  double sum = 0.0;
+  for (std::size_t i = 0; i < count; ++i) sum += values[i];
+  return sum / static_cast<double>(count);
+}
+
+/// The smallest of 0.001, 0.002, 0.004, ... whose step on all filters corrects at least half of some trials.
+double chosen_eta(const Trials& trials, const std::vector<Index>& everything, std::size_t pilots) {
+  double eta = 1e-3;
+  for (; eta < 10.0; eta *= 2.0) {
+    Effect effect = trials.no_effect();
+    for (std::size_t trial = 0; trial < pilots; ++trial)
+      trials.step(trial, trials.gradients(trial), everything, eta, 1.0, effect);
+    if (mean_of_first(effect.corrected, pilots) >= 0.5) break;
+  }
+  return eta;
+}
+
+}  // namespace
+
+Results finetune_experiment(const Study& study) {
+  const Options& options = study.options();
+  const Index all = study.session().units().size();
+  const std::vector<Index> everything = first_indices(all);
+  std::vector<Index> sizes;
+  for (const double share : {0.0, 0.005, 0.01, 0.02, 0.05, 0.1})
+    sizes.push_back(std::max<Index>(1, std::llround(share * static_cast<double>(all))));
+  if (!options.sizes.empty()) sizes = options.sizes;
+  for (Index& size : sizes) size = std::min(size, all);
+  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+
+  const Trials trials(study);
+  const std::size_t pilots = std::min<std::size_t>(trials.size(), 50);
+  const double eta = options.eta > 0.0 ? options.eta : chosen_eta(trials, everything, pilots);
+
+  constexpr std::array<const char*, 3> selections{"most", "random", "least"};
+  std::vector<std::vector<Effect>> effects(selections.size(),
+                                           std::vector<Effect>(sizes.size(), trials.no_effect()));
+  Effect of_all = trials.no_effect();
+  {
+    Progress progress("finetune", trials.size());
+    for (std::size_t trial = 0; trial < trials.size(); ++trial) {
+      const std::vector<torch::Tensor> gradients = trials.gradients(trial);
+      const std::vector<Index> order = trials.ranking(trial);
+      const auto step = [&](const std::vector<Index>& units, double weight, Effect& effect) {
+        trials.step(trial, gradients, units, eta, weight, effect);
+      };
+      for (std::size_t k = 0; k < sizes.size(); ++k) {
+        step({order.begin(), order.begin() + sizes[k]}, 1.0, effects[0][k]);
+        for (std::size_t repeat = 0; repeat < options.repeats; ++repeat) {
+          const std::uint64_t seed = study.seed_of(trials.sample(trial), repeat * sizes.size() + k);
+          step(drawn(everything, sizes[k], seed), 1.0 / static_cast<double>(options.repeats), effects[1][k]);
+        }
+        step({order.end() - sizes[k], order.end()}, 1.0, effects[2][k]);
+      }
+      step(everything, 1.0, of_all);
+      progress.update(trial + 1);
+    }
+  }
+
+  Results results{.name = "finetune", .table = {}, .facts = {}, .pictures = {}};
+  results.table.columns = {"selection",
+                           "k",
+                           "samples",
+                           "corrected",
+                           "corrected_low",
+                           "corrected_high",
+                           "neighbors_corrected",
+                           "neighbors_corrected_low",
+                           "neighbors_corrected_high",
+                           "neighbors_true_change",
+                           "neighbors_true_low",
+                           "neighbors_true_high"};
+  const auto add_row = [&](const char* selection, Index k, const Effect& effect) {
+    std::vector<io::Json> row{selection, k, trials.size()};
+    for (const auto* values :
+         {&effect.corrected, &effect.neighbors_corrected, &effect.neighbors_true_change}) {
+      const Interval interval = study.interval(*values);
+      for (const double value : {interval.mean, interval.low, interval.high}) row.emplace_back(value);
+    }
+    results.table.rows.push_back(std::move(row));
+  };
+  for (std::size_t selection = 0; selection < selections.size(); ++selection) {
+    for (std::size_t k = 0; k < sizes.size(); ++k)
+      add_row(selections[selection], sizes[k], effects[selection][k]);
+  }
+  add_row("all", all, of_all);
+  results.facts = {
+      {"samples", study.verdicts().size()},
+      {"wrong", trials.size() + trials.others()},
+      {"trials", trials.size()},
+      {"neighbours",
+       std::to_string(nearest) + " nearest of the " + std::to_string(trials.others()) + " others"},
+      {"filters", all},
+      {"eta", eta},
+      {"eta by", options.eta > 0.0 ? std::string("--eta")
+                                   : "the smallest of 0.001, 0.002, 0.004, ... whose step on all filters "
+                                     "corrects half of the first " +
+                                         std::to_string(pilots) + " trials"},
+      {"random draws", options.repeats}};
+  const auto picture = [&](const std::string& value, const std::string& stem, const std::string& file,
+                           const std::string& title, const std::string& what) {
+    return trend_picture(
+        results.table, {"k", value, stem + "_low", stem + "_high"}, file,
+        {.title = title, .value_name = what, .position_name = "filters changed", .percent = true}, {"all"});
+  };
+  results.pictures = {
+      picture("corrected", "corrected", "finetune-corrected", "Wrong samples corrected by one step",
+              "share of samples then right"),
+      picture("neighbors_corrected", "neighbors_corrected", "finetune-neighbors",
+              "Nearest neighbours corrected by the same step", "share of the 10 nearest then right"),
+      picture("neighbors_true_change", "neighbors_true", "finetune-true-class",
+              "Nearest neighbours' confidence in their true class after the step", "change of confidence")};
+  return results;
+}
+
+}  // namespace culprit::cli

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+//
+// The experiments on a small data set: what they write, checked against each other and against what must
+// hold.
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "cli/workspace.hpp"
+#include "culprit/io/json.hpp"
+
+namespace {
+
+using culprit::test::Arguments;
+using culprit::test::read_bytes;
+using culprit::test::Run;
+using culprit::test::with;
+using culprit::test::Workspace;
+namespace io = culprit::io;
+
+std::vector<std::string> split(const std::string& line) {
+  std::vector<std::string> fields;
+  std::istringstream stream(line);
+  for (std::string field; std::getline(stream, field, ',');) fields.push_back(field);
+  return fields;
+}
+
+/// A results table: rows by column name.
+struct Csv {
+  explicit Csv(const std::filesystem::path& file) {
+    std::istringstream lines(read_bytes(file));
+    std::string line;
+    std::getline(lines, line);
+    columns = split(line);
+    while (std::getline(lines, line)) {
+      std::map<std::string, std::string> row;
+      const std::vector<std::string> fields = split(line);
+      REQUIRE(fields.size() == columns.size());
+      for (std::size_t i = 0; i < fields.size(); ++i) row[columns[i]] = fields[i];
+      rows.push_back(row);
+    }
+  }
+
+  [[nodiscard]] double number(std::size_t row, const std::string& column) const {
+    return std::stod(rows.at(row).at(column));
+  }
+
+  std::vector<std::string> columns;
+  std::vector<std::map<std::string, std::string>> rows;
+};
+
+/// A folder with a fitted baseline, in which experiments run.
+struct Laboratory {
+  Laboratory() { succeed(Workspace::fit()); }
+
+  void succeed(const Arguments& arguments) const {
+    const Run run = workspace.run(arguments);
+    INFO(run.err);
+    REQUIRE(run.status == 0);
+  }
+
+  [[nodiscard]] Csv run(const std::string& name, const Arguments& more = {}) const {
+    Arguments arguments = with(Workspace::explain(), {"--wrong", "", "--out", "results"});
+    arguments.front() = "experiment";
+    arguments.insert(arguments.begin() + 1, name);
+    succeed(with(arguments, more));
+    return Csv(workspace / ("results/" + name + ".csv"));
+  }
+
+  [[nodiscard]] std::string bytes(const std::string& file) const {
+    return read_bytes(workspace / ("results/" + file));
+  }
+
+  Workspace workspace;
+};
+
+/// Every interval holds its mean, and shares are shares.
+void check_intervals(const Csv& csv, const std::vector<std::string>& stems) {
+  for (std::size_t row = 0; row < csv.rows.size(); ++row) {
+    for (const std::string& stem : stems) {
+      const bool is_change =
+          std::find(csv.columns.begin(), csv.columns.end(), stem + "_change") != csv.columns.end();
+      const double mean = csv.number(row, is_change ? stem + "_change" : stem);
+      CHECK(csv.number(row, stem + "_low") <= mean);
+      CHECK(mean <= csv.number(row, stem + "_high"));
+      CHECK(std::abs(mean) <= 1.0);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("experiment prune counts every size and selection, and all filters are all filters", "[cli]") {
+  const Laboratory laboratory;
+  const Csv csv = laboratory.run("prune", {"--sizes", "1,5,100000", "--seed", "3"});
+  CHECK(csv.columns == std::vector<std::string>{"selection", "k", "samples", "wrong_change", "wrong_low",
+                                                "wrong_high", "true_change", "true_low", "true_high",
+                                                "corrected", "corrected_low", "corrected_high"});
+  REQUIRE(csv.rows.size() == 9);
+  check_intervals(csv, {"wrong", "true", "corrected"});
+  // With every filter off it does not matter in which order they were chosen.
+  for (const std::string& column : csv.columns) {
+    if (column == "selection") continue;
+    CHECK(csv.rows[2].at(column) == csv.rows[8].at(column));
+    if (column != "samples" && column != "k")
+      CHECK(csv.number(2, column) == Approx(csv.number(5, column)).margin(1e-12));
+  }
+  CHECK(csv.number(0, "wrong_change") != csv.number(6, "wrong_change"));
+
+  const io::Json json = io::parse_json(laboratory.bytes("prune.json"), "prune.json");
+  CHECK(json.at("rows").size() == 9);
+  CHECK(json.at("rows")[4].at("selection").as_string() == "random");
+  CHECK(json.at("rows")[4].at("true_change").as_double() == csv.number(4, "true_change"));
+  CHECK(json.at("wrong").as_int() == std::stoll(csv.rows[0].at("samples")));
+  for (const char* picture : {"prune-wrong", "prune-true", "prune-corrected"}) {
+    CHECK(laboratory.bytes(std::string(picture) + ".svg").starts_with("<svg"));
+    CHECK(laboratory.bytes(std::string(picture) + ".narrow.svg").starts_with("<svg"));
+  }
+
+  const std::string first = laboratory.bytes("prune.csv");
+  static_cast<void>(laboratory.run("prune", {"--sizes", "1,5,100000", "--seed", "3", "--batch", "12"}));
+  CHECK(laboratory.bytes("prune.csv") == first);
+  static_cast<void>(laboratory.run("prune", {"--sizes", "1,5,100000", "--seed", "4"}));
+  CHECK(laboratory.bytes("prune.csv") != first);
+}
+
+TEST_CASE("experiment correctness has both groups in each layer", "[cli]") {
+  const Laboratory laboratory;
+  const Csv csv = laboratory.run("correctness");
+  REQUIRE(csv.rows.size() % 2 == 0);
+  const std::size_t layers = csv.rows.size() / 2;
+  CHECK(csv.number(0, "samples") + csv.number(layers, "samples") == Workspace::samples);
+  // z over the very samples of the baseline: the two groups' means add up to 0.
+  for (std::size_t i = 0; i < layers; ++i) {
+    CHECK(csv.rows[i].at("layer") == csv.rows[layers + i].at("layer"));
+    const double sum = csv.number(i, "samples") * csv.number(i, "z") +
+                       csv.number(layers + i, "samples") * csv.number(layers + i, "z");
+    CHECK(sum == Approx(0.0).margin(1e-9 * Workspace::samples));
+  }
+}
+
+TEST_CASE("experiment neighbors compares with chance", "[cli]") {
+  const Laboratory laboratory;
+  const Csv csv = laboratory.run("neighbors");
+  check_intervals(csv, {"same", "reversed", "either"});
+  REQUIRE(csv.rows.size() >= 4);
+  CHECK(csv.rows.front().at("layers") == "all");
+  CHECK(csv.rows.back().at("layers") == "chance");
+}
+
+TEST_CASE("experiment finetune needs wrong samples enough, and says how eta was chosen", "[cli]") {
+  const Laboratory laboratory;
+  Arguments arguments = with(Workspace::explain(), {"--wrong", "", "--out", "results"});
+  arguments.front() = "experiment";
+  arguments.insert(arguments.begin() + 1, "finetune");
+  const Run run = laboratory.workspace.run(arguments);
+  CHECK(run.status == 1);
+  CHECK(run.err.find("expected 20 wrong samples or more") != std::string::npos);
+}
+
+TEST_CASE("experiments refuse a name that is none", "[cli]") {
+  const Laboratory laboratory;
+  Arguments arguments = with(Workspace::explain(), {"--wrong", ""});
+  arguments.front() = "experiment";
+  arguments.insert(arguments.begin() + 1, "nothing");
+  const Run run = laboratory.workspace.run(arguments);
+  CHECK(run.status == 2);
+  CHECK(run.err.find("expected one of correctness, prune, neighbors, finetune, mask") != std::string::npos);
+}
