@@ -103,8 +103,10 @@ TEST_CASE("the mask experiment replaces salient and random pixels of the wrong s
   CHECK(json.at("filters").as_string() == "top:5");
   CHECK(json.at("rows").size() == 4);
   CHECK(json.at("rows")[1].at("wrong_change").as_double() == numbers(rows[2])[1]);
-  for (const char* name : {"confidence", "corrected", "saliency", "steps", "paste"}) {
-    CHECK(read_bytes(workspace / ("results/mask-" + std::string(name) + ".svg")).starts_with("<svg"));
+  for (const char* name : {"wrong", "true", "corrected", "saliency", "steps", "paste"}) {
+    for (const char* ending : {".svg", ".narrow.svg"}) {
+      CHECK(read_bytes(workspace / ("results/mask-" + std::string(name) + ending)).starts_with("<svg"));
+    }
   }
 
   // With all its pixels on them, the other images are the mistake itself.
@@ -127,7 +129,7 @@ TEST_CASE("the mask experiment replaces salient and random pixels of the wrong s
   for (const std::string& name : workspace.listing()) {
     if (name.starts_with("results/")) files.push_back(name);
   }
-  CHECK(files.size() == 8);
+  CHECK(files.size() == 15);
   std::vector<std::string> bytes;
   for (const std::string& name : files) bytes.push_back(read_bytes(workspace / name));
   CHECK(table({}) == rows);

@@ -14,6 +14,7 @@
 
 #include "cli/experiments/effect.hpp"
 #include "cli/experiments/experiment.hpp"
+#include "cli/experiments/trend_picture.hpp"
 #include "cli/policies.hpp"
 #include "culprit/heat_map.hpp"
 #include "data/image.hpp"
@@ -22,7 +23,6 @@
 #include "figures/enlarge.hpp"
 #include "figures/heat_map_figure.hpp"
 #include "figures/picture_rows.hpp"
-#include "figures/trend_figure.hpp"
 
 namespace culprit::cli {
 
@@ -167,46 +167,19 @@ Changes measure(const Study& study, const Masking& masking, const std::vector<st
   return changes;
 }
 
-/// One quantity against the share of pixels.
-struct Curve {
-  std::vector<double> mean, low, high;
-
-  void add(const Interval& interval) {
-    mean.push_back(interval.mean);
-    low.push_back(interval.low);
-    high.push_back(interval.high);
-  }
-};
-
-/// What is measured, in the order of the table's columns.
-enum Quantity : std::size_t { wrong, truth, corrected, saliency };
-
-using Curves = std::array<std::array<Curve, 4>, selections.size()>;
-
-/// The figure for a wide page and for a phone.
-template <class Draw>
-Picture picture(std::string name, std::string title, const Draw& draw) {
-  return {std::move(name), std::move(title), draw(960.0), draw(400.0)};
-}
-
-void fill_table(Results& results, Curves& curves, const Study& study, const std::vector<double>& shares,
+void fill_table(Table& table, const Study& study, const std::vector<double>& shares,
                 const std::vector<std::vector<Change>>& changes) {
-  results.table.columns = {"selection",       "share",        "samples",       "wrong_change",
-                           "wrong_low",       "wrong_high",   "true_change",   "true_low",
-                           "true_high",       "corrected",    "corrected_low", "corrected_high",
-                           "saliency_change", "saliency_low", "saliency_high", "wrong_t",
-                           "wrong_p",         "true_t",       "true_p"};
+  table.columns = {"selection",     "share",          "samples",         "wrong_change", "wrong_low",
+                   "wrong_high",    "true_change",    "true_low",        "true_high",    "corrected",
+                   "corrected_low", "corrected_high", "saliency_change", "saliency_low", "saliency_high",
+                   "wrong_t",       "wrong_p",        "true_t",          "true_p"};
   for (std::size_t selection = 0; selection < selections.size(); ++selection) {
     for (std::size_t share = 0; share < shares.size(); ++share) {
       const Change& change = changes[selection][share];
       std::vector<io::Json> row{selections[selection], shares[share], change.saliency.size()};
-      std::size_t quantity = wrong;
       for (const auto* values : {&change.effect.wrong_change, &change.effect.true_change,
-                                 &change.effect.corrected, &change.saliency}) {
-        const Interval interval = study.interval(*values);
-        append(row, interval);
-        curves[selection][quantity++].add(interval);
-      }
+                                 &change.effect.corrected, &change.saliency})
+        append(row, study.interval(*values));
       const Effect& salient = changes[0][share].effect;
       const Effect& random = changes[1][share].effect;
       for (const TTest& test : {paired_t_test(salient.wrong_change, random.wrong_change),
@@ -214,43 +187,29 @@ void fill_table(Results& results, Curves& curves, const Study& study, const std:
         row.emplace_back(test.t);
         row.emplace_back(test.p);
       }
-      results.table.rows.push_back(std::move(row));
+      table.rows.push_back(std::move(row));
     }
   }
 }
 
-void draw_trends(Results& results, const Curves& curves, const std::vector<double>& shares,
-                 std::size_t samples) {
-  std::vector<figures::Tick> positions;
-  for (const double share : shares) positions.push_back({share, in_percent(share)});
-  const auto draw = [&](const std::string& name, const std::string& title, const std::string& value_name,
-                        bool percent, const std::vector<std::pair<Quantity, std::string>>& quantities) {
-    std::vector<figures::Trend> trends;
-    for (const auto& [quantity, suffix] : quantities) {
-      for (std::size_t selection = 0; selection < selections.size(); ++selection) {
-        const Curve& curve = curves[selection][quantity];
-        trends.push_back(
-            {std::string(selections[selection]) + " pixels" + suffix, curve.mean, curve.low, curve.high});
-      }
-    }
-    results.pictures.push_back(picture(name, title, [&](double width) {
-      return figures::trend_svg(
-          positions, trends,
-          {.title = title,
-           .value_name = value_name,
-           .position_name = "share of all pixels that is replaced",
-           .spacing = figures::Spacing::linear,
-           .percent = percent,
-           .band_name = "95 % bootstrap interval of the mean over " + std::to_string(samples) + " samples",
-           .width = width});
-    }));
+std::vector<Picture> trends(const Table& table) {
+  const auto picture = [&](const std::string& value, const std::string& stem, const std::string& title,
+                           const std::string& what, bool percent) {
+    return trend_picture(table, {"share", value, stem + "_low", stem + "_high"}, "mask-" + stem,
+                         {.title = title,
+                          .value_name = what,
+                          .position_name = "share of all pixels that is replaced",
+                          .spacing = figures::Spacing::linear,
+                          .percent = percent});
   };
-  draw("mask-confidence", "Replacing salient pixels, and as many random ones, of wrong samples",
-       "change of confidence", true, {{wrong, ", wrong class"}, {truth, ", true class"}});
-  draw("mask-corrected", "Wrong samples that are right with pixels replaced", "share corrected", true,
-       {{corrected, ""}});
-  draw("mask-saliency", "Saliency of the filters to blame with pixels replaced",
-       "change of their mean z, in standard deviations", false, {{saliency, ""}});
+  return {picture("wrong_change", "wrong", "Confidence in the wrong class with pixels replaced",
+                  "change of confidence in the class that was predicted", true),
+          picture("true_change", "true", "Confidence in the true class with pixels replaced",
+                  "change of confidence in the true class", true),
+          picture("corrected", "corrected", "Wrong samples corrected by replacing pixels",
+                  "share of samples then right", true),
+          picture("saliency_change", "saliency", "Saliency of the filters to blame with pixels replaced",
+                  "change of their mean z, in standard deviations", false)};
 }
 
 /// What a model's input looks like: the preprocessing's normalisation undone.
@@ -380,9 +339,10 @@ class CaseStudy {
 
   static void add_picture(Results& results, const std::string& file, const std::string& title,
                           const std::vector<figures::PictureRow>& rows, const std::string& note) {
-    results.pictures.push_back(picture(file, title, [&](double width) {
+    const auto draw = [&](double width) {
       return figures::picture_rows_svg(rows, {.title = title, .note = note, .width = width});
-    }));
+    };
+    results.pictures.push_back({file, title, draw(960), draw(380)});
   }
 
   void fill_paste_table(Results& results, const data::Batch& batch, const torch::Tensor& before,
@@ -413,9 +373,8 @@ Results mask_experiment(const Study& study) {
   const Changes changes = measure(study, masking, mistakes);
 
   Results results{.name = "mask", .table = {}, .facts = {}, .pictures = {}};
-  Curves curves;
-  fill_table(results, curves, study, masking.shares(), changes.all);
-  draw_trends(results, curves, masking.shares(), mistakes.size());
+  fill_table(results.table, study, masking.shares(), changes.all);
+  results.pictures = trends(results.table);
   const auto has_box = [&](std::size_t sample) { return study.session().box(sample).has_value(); };
   results.facts = {{"samples", study.verdicts().size()},
                    {"wrong", mistakes.size()},
