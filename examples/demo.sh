@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 #
 # Which filters are to blame for the mistakes of a small network on Fashion-MNIST?
-#   bash examples/demo.sh            fits the baseline and explains the most confidently wrong images
+#   bash examples/demo.sh            fits the baseline, explains the most confidently wrong images, switches the filters
+#                                    to blame off in all wrong ones, and writes build/demo/report.html
 #   bash examples/demo.sh --train    trains the network anew first
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -27,4 +28,9 @@ if [ "${1:-}" = --train ]; then build/release/bin/train_fashion "$data" "$weight
 export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 what=(--model "resnet8_fashion:$weights" --data "idx:$data" --preset fashion)
 build/release/bin/culprit fit "${what[@]}" --out "$out/baseline.safetensors"
-build/release/bin/culprit explain "${what[@]}" --baseline "$out/baseline.safetensors" --wrong 4 --out "$out"
+what+=(--baseline "$out/baseline.safetensors")
+build/release/bin/culprit explain "${what[@]}" --wrong 4 --out "$out/explained"
+for experiment in correctness neighbors prune; do
+  build/release/bin/culprit experiment "$experiment" "${what[@]}" --seed 1 --out "$out/results"
+done
+build/release/bin/culprit report --explained "$out/explained" --results "$out/results" --out "$out/report.html"

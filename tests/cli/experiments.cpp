@@ -170,3 +170,26 @@ TEST_CASE("experiments refuse a name that is none", "[cli]") {
   CHECK(run.status == 2);
   CHECK(run.err.find("expected one of correctness, prune, neighbors, finetune, mask") != std::string::npos);
 }
+
+TEST_CASE("report makes one page of explanations and experiments", "[cli]") {
+  const Laboratory laboratory;
+  static_cast<void>(laboratory.run("prune", {"--sizes", "1,5"}));
+  laboratory.succeed(with(Workspace::explain(), {"--wrong", "2", "--out", "explained"}));
+  laboratory.succeed({"report", "--explained", "explained", "--results", "results", "--out", "report.html"});
+  const std::string page = read_bytes(laboratory.workspace / "report.html");
+  CHECK(page.starts_with("<!DOCTYPE html>"));
+  CHECK(page.find("Switching filters off") != std::string::npos);
+  CHECK(page.find("prune.csv") != std::string::npos);
+  CHECK(page.find("data:image/png;base64,") != std::string::npos);
+  for (const char* outside : {"http://", "https://", "src=\"/"}) {
+    std::size_t at = 0;  // the name spaces of the page and its figures ask for nothing
+    while ((at = page.find(outside, at)) != std::string::npos) {
+      CHECK(page.substr(at).starts_with("http://www.w3.org/"));
+      ++at;
+    }
+  }
+  const Run nothing = laboratory.workspace.run({"report", "--results", "digits", "--out", "r.html"});
+  CHECK(nothing.status == 1);
+  CHECK(nothing.err.find("expected a folder that culprit experiment wrote") != std::string::npos);
+  CHECK(laboratory.workspace.run({"report", "--out", "r.html"}).status == 2);
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "intervene/check.hpp"
 #include "models/zoo.hpp"
+#include "reference/golden.hpp"
 
 using namespace culprit;
 using namespace culprit::test;
@@ -19,4 +20,38 @@ TEST_CASE("Interventions act on a scope of every architecture, and are undone", 
     }
   }
   check_interventions(*model, normal({3, 3, side, side}, at::kFloat), 20);
+}
+
+TEST_CASE("Pruning many samples at once gives the figures of the loop that edits the weights",
+          "[reference][intervene]") {
+  CULPRIT_REQUIRE_DATA("golden");
+  std::vector<io::Json> entries;  // ten images of each class
+  const std::vector<std::string> names{"airplane", "automobile", "bird",  "cat",  "deer",
+                                       "dog",      "frog",       "horse", "ship", "truck"};
+  for (std::size_t label = 0; label < names.size(); ++label) {
+    for (int i = 0; i < 10; ++i) {
+      const std::string path = "cifar10/test/" + names[label] + "/000" + std::to_string(i) + ".jpg";
+      entries.push_back(io::Json::object({{"path", path}, {"label", label}, {"loss", 0.0}}));
+    }
+  }
+  const Images images = load_images(resnet20, entries, torch::kFloat);
+  const auto model = resnet20.model(torch::kFloat);
+  const torch::Tensor& inputs = images.inputs;
+  const visit::Plan plan = visit::trace(Profiler{}.plan(*model), inputs.slice(0, 0, 1));
+  const Baseline baseline = baseline_of(resnet20, plan);
+  const torch::Tensor raw = Profiler{}.batch(plan, inputs, images.labels).profiles;
+  for (const Index k : {1, 10, 100}) {
+    std::vector<std::vector<Index>> units;
+    for (Index i = 0; i < inputs.size(0); ++i) {
+      const Profile z = Profiler{}.standardize(Profile(plan.units, row_of(to_matrix(raw), i)), baseline);
+      units.push_back(z.select(select::Top{.count = k}));
+    }
+    const torch::Tensor at_once = intervene::outputs_pruned_each(plan, inputs, units).softmax(1);
+    for (Index i = 0; i < inputs.size(0); ++i) {
+      const intervene::Scope scope(intervene::Prune{}, plan,
+                                   {inputs[i], 0, units[static_cast<std::size_t>(i)]});
+      INFO("k " << k << ", image " << i);
+      CHECK((at_once[i] - scope.outputs().softmax(0)).abs().max().item<double>() < 1e-4);
+    }
+  }
 }
