@@ -28,7 +28,9 @@ TEMPLATE_LIST_TEST_CASE("An intervention's scope leaves model and sample as they
     const intervene::Scope scope(policy, plan, subject);
     CHECK(scope.input().sizes() == input.sizes());
     outputs = scope.outputs();
-    CHECK_FALSE(outputs.equal(model.forward(input.unsqueeze(0))[0]) && state_of(model) == before);
+    const bool changes_sample = !scope.input().equal(input);
+    const bool changes_model = !(state_of(model) == before);
+    CHECK((changes_sample || changes_model));
   }
   CHECK(state_of(model) == before);
   CHECK(input.equal(input_before));
