@@ -107,6 +107,11 @@ const CLI::Validator number_from_0 = checked("a number from 0", [](const std::st
   return value && *value >= 0;
 });
 
+const CLI::Validator number_above_0 = checked("a number above 0", [](const std::string& text) {
+  const std::optional<double> value = number(text);
+  return value && *value > 0;
+});
+
 const CLI::Validator share_of_pixels =
     checked("a share of all pixels, above 0 and up to 1", [](const std::string& text) {
       const std::optional<double> value = number(text);
@@ -279,7 +284,7 @@ void add_experiment(CLI::App& command, Options& options) {
   group
       .add("--eta", options.eta, "LENGTH",
            "finetune: length of the step; without it one is chosen, and the result says how")
-      ->check(number_from_0);
+      ->check(number_above_0);
   group
       .add("--repeats", options.repeats, "N",
            "random choices on each sample, whose mean counts (default " + std::to_string(options.repeats) +

@@ -117,7 +117,8 @@ class Session {
   /// The model's outputs, without gradients.
   [[nodiscard]] torch::Tensor forward(const data::Batch& batch) const {
     const torch::NoGradGuard no_grad;
-    return in_context(batch, [&] { return plan_.model.forward(on_device(batch.inputs)); });
+    return in_context(batch,
+                      [&] { return plan_.model.forward(engine::private_copy(on_device(batch.inputs))); });
   }
 
   /// What a result file says about the run that made it.

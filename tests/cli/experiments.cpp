@@ -4,9 +4,10 @@
 // hold.
 #include <algorithm>
 #include <filesystem>
+#include <iostream>
 #include <map>
-#include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/workspace.hpp"
@@ -21,26 +22,15 @@ using culprit::test::with;
 using culprit::test::Workspace;
 namespace io = culprit::io;
 
-std::vector<std::string> split(const std::string& line) {
-  std::vector<std::string> fields;
-  std::istringstream stream(line);
-  for (std::string field; std::getline(stream, field, ',');) fields.push_back(field);
-  return fields;
-}
-
 /// A results table: rows by column name.
 struct Csv {
   explicit Csv(const std::filesystem::path& file) {
-    std::istringstream lines(read_bytes(file));
-    std::string line;
-    std::getline(lines, line);
-    columns = split(line);
-    while (std::getline(lines, line)) {
-      std::map<std::string, std::string> row;
-      const std::vector<std::string> fields = split(line);
-      REQUIRE(fields.size() == columns.size());
-      for (std::size_t i = 0; i < fields.size(); ++i) row[columns[i]] = fields[i];
-      rows.push_back(row);
+    std::vector<std::vector<std::string>> table = culprit::test::read_csv(file);
+    columns = table.front();
+    for (std::size_t r = 1; r < table.size(); ++r) {
+      REQUIRE(table[r].size() == columns.size());
+      std::map<std::string, std::string>& row = rows.emplace_back();
+      for (std::size_t i = 0; i < columns.size(); ++i) row[columns[i]] = table[r][i];
     }
   }
 
@@ -54,19 +44,18 @@ struct Csv {
 
 /// A folder with a fitted baseline, in which experiments run.
 struct Laboratory {
-  Laboratory() { succeed(Workspace::fit()); }
-
-  void succeed(const Arguments& arguments) const {
-    const Run run = workspace.run(arguments);
-    INFO(run.err);
-    REQUIRE(run.status == 0);
+  /// @param changes  of the options of every run
+  explicit Laboratory(Arguments changes = {}) : changes_(std::move(changes)) {
+    succeed(with(Workspace::fit(), changes_));
   }
+
+  void succeed(const Arguments& arguments) const { culprit::test::succeed(workspace, arguments); }
 
   [[nodiscard]] Csv run(const std::string& name, const Arguments& more = {}) const {
     Arguments arguments = with(Workspace::explain(), {"--wrong", "", "--out", "results"});
     arguments.front() = "experiment";
     arguments.insert(arguments.begin() + 1, name);
-    succeed(with(arguments, more));
+    succeed(with(with(arguments, changes_), more));
     return Csv(workspace / ("results/" + name + ".csv"));
   }
 
@@ -75,6 +64,9 @@ struct Laboratory {
   }
 
   Workspace workspace;
+
+ private:
+  Arguments changes_;
 };
 
 /// Every interval holds its mean, and shares are shares.
@@ -121,8 +113,15 @@ TEST_CASE("experiment prune counts every size and selection, and all filters are
   }
 
   const std::string first = laboratory.bytes("prune.csv");
-  static_cast<void>(laboratory.run("prune", {"--sizes", "1,5,100000", "--seed", "3", "--batch", "12"}));
+  static_cast<void>(laboratory.run("prune", {"--sizes", "100000,5,1,5", "--seed", "3"}));
   CHECK(laboratory.bytes("prune.csv") == first);
+  const Csv wide = laboratory.run("prune", {"--sizes", "1,5", "--seed", "3", "--dtype", "float64"});
+  const Csv batched =
+      laboratory.run("prune", {"--sizes", "1,5", "--seed", "3", "--dtype", "float64", "--batch", "2"});
+  for (std::size_t row = 0; row < wide.rows.size(); ++row) {
+    for (const char* column : {"wrong_change", "true_high", "corrected"})
+      CHECK(batched.number(row, column) == Approx(wide.number(row, column)).margin(1e-9));
+  }
   static_cast<void>(laboratory.run("prune", {"--sizes", "1,5,100000", "--seed", "4"}));
   CHECK(laboratory.bytes("prune.csv") != first);
 }
@@ -151,7 +150,41 @@ TEST_CASE("experiment neighbors compares with chance", "[cli]") {
   CHECK(csv.rows.back().at("layers") == "chance");
 }
 
-TEST_CASE("experiment finetune needs wrong samples enough, and says how eta was chosen", "[cli]") {
+TEST_CASE("experiment finetune tries every selection and all filters, by a step that it chooses", "[cli]") {
+  const std::string clothes = "/usr/share/datasets/fashion-mnist";
+  if (!std::filesystem::exists(clothes)) {
+    std::cout << "SKIPPED: needs " << clothes << '\n';
+    return;
+  }
+  const Laboratory laboratory({"--data", "idx:" + clothes, "--limit", "400"});
+  const Csv csv = laboratory.run("finetune", {"--sizes", "2,7", "--repeats", "2", "--seed", "5"});
+  REQUIRE(csv.rows.size() == 7);
+  CHECK(csv.rows.back().at("selection") == "all");
+  for (std::size_t row = 0; row < csv.rows.size(); ++row) {
+    for (const char* stem : {"corrected", "neighbors_corrected"}) {
+      const double mean = csv.number(row, stem);
+      CHECK((0.0 <= mean && mean <= 1.0));
+      CHECK(csv.number(row, std::string(stem) + "_low") <= mean);
+      CHECK(mean <= csv.number(row, std::string(stem) + "_high"));
+    }
+  }
+  // eta is such that a step on all filters corrects half; the same share of them all was tried to choose it.
+  CHECK(csv.number(6, "corrected") >= 0.5);
+  const io::Json json = io::parse_json(laboratory.bytes("finetune.json"), "finetune.json");
+  CHECK(json.at("eta").as_double() >= 1e-3);
+  CHECK(json.at("eta by").as_string().find("corrects half of the first") != std::string::npos);
+  CHECK(json.at("trials").as_int() == json.at("wrong").as_int() / 2);
+
+  const std::string first = laboratory.bytes("finetune.csv");
+  static_cast<void>(laboratory.run("finetune", {"--sizes", "2,7", "--repeats", "2", "--seed", "5"}));
+  CHECK(laboratory.bytes("finetune.csv") == first);
+  const Csv tiny =
+      laboratory.run("finetune", {"--sizes", "2", "--repeats", "1", "--seed", "5", "--eta", "1e-9"});
+  CHECK(tiny.number(0, "corrected") == 0.0);
+  CHECK(tiny.number(0, "neighbors_true_change") == Approx(0.0).margin(1e-4));
+}
+
+TEST_CASE("experiment finetune refuses too few mistakes, and an eta of 0", "[cli]") {
   const Laboratory laboratory;
   Arguments arguments = with(Workspace::explain(), {"--wrong", "", "--out", "results"});
   arguments.front() = "experiment";
@@ -159,6 +192,7 @@ TEST_CASE("experiment finetune needs wrong samples enough, and says how eta was 
   const Run run = laboratory.workspace.run(arguments);
   CHECK(run.status == 1);
   CHECK(run.err.find("expected 20 wrong samples or more") != std::string::npos);
+  CHECK(laboratory.workspace.run(with(arguments, {"--eta", "0"})).status == 2);
 }
 
 TEST_CASE("experiments refuse a name that is none", "[cli]") {

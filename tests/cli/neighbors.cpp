@@ -21,16 +21,10 @@ namespace {
 using culprit::test::Arguments;
 using culprit::test::read_bytes;
 using culprit::test::Run;
+using culprit::test::succeed;
 using culprit::test::with;
 using culprit::test::Workspace;
 namespace io = culprit::io;
-
-Run succeed(const Workspace& workspace, const Arguments& arguments) {
-  const Run run = workspace.run(arguments);
-  INFO(run.err);
-  REQUIRE(run.status == 0);
-  return run;
-}
 
 void write_profiles(const Workspace& workspace) {
   succeed(workspace, Workspace::fit());

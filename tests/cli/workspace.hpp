@@ -137,10 +137,11 @@ class Workspace {
 };
 
 /// Runs the program, which must succeed.
-inline void succeed(const Workspace& workspace, const Arguments& arguments) {
+inline Run succeed(const Workspace& workspace, const Arguments& arguments) {
   const Run run = workspace.run(arguments);
   INFO(run.err);
   REQUIRE(run.status == 0);
+  return run;
 }
 
 /// The fields of a CSV file without quotes.

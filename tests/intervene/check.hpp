@@ -109,7 +109,8 @@ void check_interventions(M&& model, const at::Tensor& inputs, Index count = 5, V
   }
 
   SECTION("fine-tuning moves the chosen filters alone, by eta") {
-    const std::vector<Index> units = drawn(everything, count, 2);
+    std::vector<Index> units = drawn(everything, count, 2);
+    units.push_back(units.back());  // named twice is moved once
     const intervene::FineTune<> tune{.eta = 1e-2, .loss = {}};
     {
       std::vector<at::Tensor> old;

@@ -14,6 +14,7 @@ TEMPLATE_LIST_TEST_CASE("An intervention's scope leaves model and sample as they
   const at::Tensor w = weight({4, 3, 3, 3});
   const at::Tensor bias = normal({4});
   const auto model = net({{"w", w}, {"bias", bias}}, [=](const at::Tensor& x) {
+    x.mul_(2.0);  // as preprocessing in place does
     return at::conv2d(x, w, bias).relu().mean({2, 3});
   });
   const visit::Plan plan = visit::trace(Profiler{}.plan(model), normal({1, 3, 6, 6}));
@@ -28,6 +29,7 @@ TEMPLATE_LIST_TEST_CASE("An intervention's scope leaves model and sample as they
     const intervene::Scope scope(policy, plan, subject);
     CHECK(scope.input().sizes() == input.sizes());
     outputs = scope.outputs();
+    CHECK(scope.outputs().equal(outputs));
     const bool changes_sample = !scope.input().equal(input);
     const bool changes_model = !(state_of(model) == before);
     CHECK((changes_sample || changes_model));

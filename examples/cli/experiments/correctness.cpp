@@ -2,12 +2,14 @@
 //
 // The paper's Figures 1 and 2: mean profiles, raw and standardized, of samples that the model gets right and
 // wrong.
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "cli/experiments/effect.hpp"
 #include "cli/experiments/experiment.hpp"
 #include "figures/profile_figure.hpp"
 
@@ -15,19 +17,34 @@ namespace culprit::cli {
 
 namespace {
 
-/// Profiles of one kind of some samples: their mean, and the mean over each layer of each sample.
+/// The units of each layer that some sample of the baseline moves.
+std::vector<std::vector<Index>> live_units(const Baseline& baseline) {
+  const std::vector<Index> dead = baseline.dead();
+  std::vector<std::vector<Index>> live;
+  for (const Layer& layer : baseline.units().layers()) {
+    live.emplace_back();
+    for (Index unit = layer.first; unit < layer.end(); ++unit) {
+      if (!std::ranges::binary_search(dead, unit)) live.back().push_back(unit);
+    }
+  }
+  return live;
+}
+
+/// Profiles of one kind of some samples: their mean, and the mean over each layer's live units of each
+/// sample.
 struct Group {
+  const std::vector<std::vector<Index>>& live;
   Eigen::VectorXd sum;
   std::vector<std::vector<double>> layer_means;  ///< [layers][samples]
 
-  explicit Group(const Units& units)
-      : sum(Eigen::VectorXd::Zero(units.size())), layer_means(units.layers().size()) {}
+  Group(const std::vector<std::vector<Index>>& live_units, Index units)
+      : live(live_units), sum(Eigen::VectorXd::Zero(units)), layer_means(live_units.size()) {}
 
   void add(const Profile& profile) {
     sum += profile.values();
     for (std::size_t i = 0; i < layer_means.size(); ++i) {
-      const Layer& layer = profile.units().layers()[i];
-      layer_means[i].push_back(profile.values().segment(layer.first, layer.count).mean());
+      const Eigen::VectorXd values = values_of(profile.values(), live[i]);
+      layer_means[i].push_back(values.size() == 0 ? 0.0 : values.mean());
     }
   }
 
@@ -66,9 +83,10 @@ Picture draw(const Study& study, const std::array<Group, 2>& groups, bool standa
   figures::ProfileOptions options;
   options.title = standardized ? "Mean standardized saliency of samples that are right and wrong"
                                : "Mean saliency of samples that are right and wrong";
-  options.value_name = standardized ? "z: standard deviations above the filter's mean over the baseline"
-                                    : "saliency: mean absolute gradient of the loss over a filter's weights";
-  options.log = !standardized;
+  const Options& method = study.options();
+  options.value_name = standardized ? "saliency by " + method.standardize
+                                    : "saliency: " + method.aggregate + " of the loss's gradient";
+  options.log = !standardized && method.aggregate != "mean";  // that one has values below 0
   for (const Index unit : study.baseline().dead()) options.left_out.push_back(static_cast<std::size_t>(unit));
   options.left_out_name = "dead filters, which no sample of the baseline moves, are left out";
   const auto svg = [&](double width) {
@@ -84,7 +102,11 @@ Picture draw(const Study& study, const std::array<Group, 2>& groups, bool standa
 Results correctness_experiment(const Study& study) {
   const Session& session = study.session();
   const Units& units = session.units();
-  std::array<std::array<Group, 2>, 2> groups{{{Group(units), Group(units)}, {Group(units), Group(units)}}};
+  if (study.mistakes().size() == study.verdicts().size())
+    throw Error(ErrorCode::argument, "experiment", "samples that the model gets right", "none");
+  const std::vector<std::vector<Index>> live = live_units(study.baseline());
+  const Group empty(live, units.size());
+  std::array<std::array<Group, 2>, 2> groups{{{empty, empty}, {empty, empty}}};
   data::Loader loader = session.loader(session.inputs().indices);
   Progress progress("profile", loader.size());
   std::size_t done = 0;
@@ -103,21 +125,17 @@ Results correctness_experiment(const Study& study) {
     progress.update(done);
   }
 
-  for (std::size_t g = 0; g < group_names.size(); ++g) {
-    if (groups[0][g].samples() == 0)
-      throw Error(ErrorCode::argument, "experiment", std::string("samples that are ") + group_names[g],
-                  "none");
-  }
   Results results{.name = "correctness", .table = {}, .facts = {}, .pictures = {}};
-  results.table.columns = {"group",   "layer",    "filters", "samples", "raw",
-                           "raw_low", "raw_high", "z",       "z_low",   "z_high"};
+  results.table.columns = {"group",   "layer",    "filters", "dead",  "samples", "raw",
+                           "raw_low", "raw_high", "z",       "z_low", "z_high"};
   for (std::size_t g = 0; g < group_names.size(); ++g) {
     for (std::size_t i = 0; i < units.layers().size(); ++i) {
       const Layer& layer = units.layers()[i];
-      std::vector<io::Json> row{group_names[g], layer.name, layer.count, groups[0][g].samples()};
+      const auto alive = static_cast<Index>(live[i].size());
+      std::vector<io::Json> row{group_names[g], layer.name, layer.count, layer.count - alive,
+                                groups[0][g].samples()};
       for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
-        const Interval interval = study.interval(groups[kind][g].layer_means[i]);
-        for (const double value : {interval.mean, interval.low, interval.high}) row.emplace_back(value);
+        append(row, study.interval(groups[kind][g].layer_means[i]));
       }
       results.table.rows.push_back(std::move(row));
     }

@@ -13,6 +13,7 @@
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/tensor.h>
 
+#include "cli/experiments/effect.hpp"
 #include "cli/experiments/experiment.hpp"
 #include "cli/experiments/mistakes.hpp"
 #include "cli/experiments/trend_picture.hpp"
@@ -27,8 +28,11 @@ namespace {
 constexpr Index nearest = 10;
 
 /// What steps with one choice of filters did to each trial's sample and to its neighbours.
-struct Effect {
+struct StepEffect {
   std::vector<double> corrected, neighbors_corrected, neighbors_true_change;
+
+  explicit StepEffect(std::size_t trials)
+      : corrected(trials), neighbors_corrected(trials), neighbors_true_change(trials) {}
 };
 
 /// Trials on some of the wrong samples, with neighbours among the others.
@@ -40,7 +44,7 @@ class Trials {
     own_ = drawn(everything, count / 2, study.seed());
     std::vector<Index> others;
     std::ranges::set_difference(everything, own_, std::back_inserter(others));
-    if (static_cast<Index>(others.size()) < nearest || own_.empty()) {
+    if (count < 2 * nearest) {
       throw Error(ErrorCode::argument, "experiment", std::to_string(2 * nearest) + " wrong samples or more",
                   std::to_string(count));
     }
@@ -69,7 +73,7 @@ class Trials {
 
   /// One step with these gradients on these filters; the effect is added with that weight.
   void step(std::size_t trial, const std::vector<torch::Tensor>& gradients, const std::vector<Index>& units,
-            double eta, double weight, Effect& effect) const {
+            double eta, double weight, StepEffect& effect) const {
     torch::Tensor after;
     {
       intervene::Undo undo;
@@ -81,17 +85,10 @@ class Trials {
     const torch::Tensor before = mistakes_.outputs.index_select(0, rows_[trial]);
     const torch::Tensor labels = this->labels(trial);
     const torch::Tensor right = after.argmax(1).eq(labels).to(torch::kFloat64);
-    const auto truth = [&](const torch::Tensor& outputs) {
-      return outputs.to(torch::kFloat64).softmax(1).gather(1, labels.unsqueeze(1)).squeeze(1);
-    };
     effect.corrected[trial] += weight * right[0].item<double>();
     effect.neighbors_corrected[trial] += weight * right.slice(0, 1).mean().item<double>();
     effect.neighbors_true_change[trial] +=
-        weight * (truth(after) - truth(before)).slice(0, 1).mean().item<double>();
-  }
-
-  [[nodiscard]] Effect no_effect() const {
-    return {std::vector<double>(size()), std::vector<double>(size()), std::vector<double>(size())};
+        weight * (confidence(after, labels) - confidence(before, labels)).slice(0, 1).mean().item<double>();
   }
 
  private:
@@ -123,15 +120,18 @@ double mean_of_first(const std::vector<double>& values, std::size_t count) {
 }
 
 /// The smallest of 0.001, 0.002, 0.004, ... whose step on all filters corrects at least half of some trials.
+/// @throws Error (argument) when none below 10 does
 double chosen_eta(const Trials& trials, const std::vector<Index>& everything, std::size_t pilots) {
-  double eta = 1e-3;
-  for (; eta < 10.0; eta *= 2.0) {
-    Effect effect = trials.no_effect();
+  for (double eta = 1e-3; eta < 10.0; eta *= 2.0) {
+    StepEffect effect(trials.size());
     for (std::size_t trial = 0; trial < pilots; ++trial)
       trials.step(trial, trials.gradients(trial), everything, eta, 1.0, effect);
-    if (mean_of_first(effect.corrected, pilots) >= 0.5) break;
+    if (mean_of_first(effect.corrected, pilots) >= 0.5) return eta;
   }
-  return eta;
+  throw Error(ErrorCode::argument, "--eta",
+              "a length, for no step below 10 on all filters corrects half of the first " +
+                  std::to_string(pilots) + " trials",
+              "none");
 }
 
 }  // namespace
@@ -140,27 +140,25 @@ Results finetune_experiment(const Study& study) {
   const Options& options = study.options();
   const Index all = study.session().units().size();
   const std::vector<Index> everything = first_indices(all);
-  std::vector<Index> sizes;
+  std::vector<Index> shares;
   for (const double share : {0.0, 0.005, 0.01, 0.02, 0.05, 0.1})
-    sizes.push_back(std::max<Index>(1, std::llround(share * static_cast<double>(all))));
-  if (!options.sizes.empty()) sizes = options.sizes;
-  for (Index& size : sizes) size = std::min(size, all);
-  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+    shares.push_back(std::llround(share * static_cast<double>(all)));
+  const std::vector<Index> sizes = study.sizes(shares);
 
   const Trials trials(study);
   const std::size_t pilots = std::min<std::size_t>(trials.size(), 50);
   const double eta = options.eta > 0.0 ? options.eta : chosen_eta(trials, everything, pilots);
 
   constexpr std::array<const char*, 3> selections{"most", "random", "least"};
-  std::vector<std::vector<Effect>> effects(selections.size(),
-                                           std::vector<Effect>(sizes.size(), trials.no_effect()));
-  Effect of_all = trials.no_effect();
+  std::vector<std::vector<StepEffect>> effects(
+      selections.size(), std::vector<StepEffect>(sizes.size(), StepEffect(trials.size())));
+  StepEffect of_all(trials.size());
   {
     Progress progress("finetune", trials.size());
     for (std::size_t trial = 0; trial < trials.size(); ++trial) {
       const std::vector<torch::Tensor> gradients = trials.gradients(trial);
       const std::vector<Index> order = trials.ranking(trial);
-      const auto step = [&](const std::vector<Index>& units, double weight, Effect& effect) {
+      const auto step = [&](const std::vector<Index>& units, double weight, StepEffect& effect) {
         trials.step(trial, gradients, units, eta, weight, effect);
       };
       for (std::size_t k = 0; k < sizes.size(); ++k) {
@@ -189,12 +187,11 @@ Results finetune_experiment(const Study& study) {
                            "neighbors_true_change",
                            "neighbors_true_low",
                            "neighbors_true_high"};
-  const auto add_row = [&](const char* selection, Index k, const Effect& effect) {
+  const auto add_row = [&](const char* selection, Index k, const StepEffect& effect) {
     std::vector<io::Json> row{selection, k, trials.size()};
     for (const auto* values :
          {&effect.corrected, &effect.neighbors_corrected, &effect.neighbors_true_change}) {
-      const Interval interval = study.interval(*values);
-      for (const double value : {interval.mean, interval.low, interval.high}) row.emplace_back(value);
+      append(row, study.interval(*values));
     }
     results.table.rows.push_back(std::move(row));
   };

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -184,7 +185,7 @@ void fill_table(Table& table, const Study& study, const std::vector<double>& sha
       const Effect& random = changes[1][share].effect;
       for (const TTest& test : {paired_t_test(salient.wrong_change, random.wrong_change),
                                 paired_t_test(salient.true_change, random.true_change)}) {
-        row.emplace_back(test.t);
+        row.push_back(std::isfinite(test.t) ? io::Json(test.t) : io::Json("infinite"));
         row.emplace_back(test.p);
       }
       table.rows.push_back(std::move(row));
@@ -270,7 +271,9 @@ class CaseStudy {
     std::vector<std::size_t> others;
     for (const Verdict& verdict : study_.verdicts()) {
       const bool fits = verdict.label == label_ && verdict.predicted == label_;
-      if (fits && others.size() < study_.options().paste) others.push_back(verdict.sample);
+      if (!fits || others.size() >= study_.options().paste) continue;
+      if (masking_.batch_of({verdict.sample}).inputs[0].sizes() == batch_.inputs[0].sizes())
+        others.push_back(verdict.sample);
     }
     results.facts.emplace_back("pasted onto", others.size());
     if (others.empty()) return;
@@ -369,6 +372,8 @@ class CaseStudy {
 Results mask_experiment(const Study& study) {
   const Options& options = study.options();
   const std::vector<std::size_t> mistakes = study.mistakes();
+  if (mistakes.size() < 2)
+    throw Error(ErrorCode::argument, "experiment", "two wrong samples or more, to test", "one");
   const Masking masking(study);
   const Changes changes = measure(study, masking, mistakes);
 

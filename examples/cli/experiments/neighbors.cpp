@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/experiments/effect.hpp"
 #include "cli/experiments/experiment.hpp"
 #include "cli/experiments/mistakes.hpp"
 #include "cli/experiments/trend_picture.hpp"
@@ -53,8 +54,7 @@ Results neighbors_experiment(const Study& study) {
     std::vector<double> either;
     for (std::size_t i = 0; i < of_same.size(); ++i) either.push_back(of_same[i] + of_reversed[i]);
     for (const std::vector<double>* values : {&of_same, &of_reversed, &std::as_const(either)}) {
-      const Interval interval = study.interval(*values);
-      for (const double value : {interval.mean, interval.low, interval.high}) row.emplace_back(value);
+      append(row, study.interval(*values));
     }
     results.table.rows.push_back(std::move(row));
   };

@@ -21,10 +21,7 @@ Results prune_experiment(const Study& study) {
   const Index all = session.units().size();
   const std::vector<std::size_t> mistakes = study.mistakes();
   const std::vector<Index> candidates = first_indices(all);
-  std::vector<Index> sizes{1, 2, 5, 10, 20, 30, 40, 50, 75, 100};
-  if (!options.sizes.empty()) sizes = options.sizes;
-  for (Index& size : sizes) size = std::min(size, all);
-  sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+  const std::vector<Index> sizes = study.sizes({1, 2, 5, 10, 20, 30, 40, 50, 75, 100});
 
   constexpr std::array<const char*, 3> selections{"most", "random", "least"};
   std::vector<std::vector<Effect>> effects(selections.size(),

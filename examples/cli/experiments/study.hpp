@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -81,6 +82,15 @@ class Study {
                   std::to_string(verdicts_.size()) + " that it gets right");
     }
     return samples;
+  }
+
+  /// The --sizes, else these: ascending, each once, none above the number of units.
+  [[nodiscard]] std::vector<Index> sizes(std::vector<Index> otherwise) const {
+    std::vector<Index> sizes = options_.sizes.empty() ? std::move(otherwise) : options_.sizes;
+    for (Index& size : sizes) size = std::clamp<Index>(size, 1, session_.units().size());
+    std::ranges::sort(sizes);
+    sizes.erase(std::unique(sizes.begin(), sizes.end()), sizes.end());
+    return sizes;
   }
 
   /// Standardized profiles of a batch.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <random>
 #include <span>
 #include <string>
@@ -119,6 +120,8 @@ struct TTest {
   const auto count = static_cast<double>(a.size());
   const double degrees = count - 1;
   if (largest == 0) return {0, 0, degrees, 1};
+  const auto [low, high] = std::minmax_element(differences.begin(), differences.end());
+  if (*low == *high) return {*low, std::copysign(std::numeric_limits<double>::infinity(), *low), degrees, 0};
 
   // t does not depend on the scale, and near 1 the squares neither overflow nor vanish.
   int exponent = 0;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -54,7 +55,8 @@ struct FineTune {
     slopes.parameters = gradients;
     std::vector<std::pair<at::Tensor, at::Tensor>> steps;  // weights and their gradient
     double squares = 0.0;
-    for (const Index index : units) {
+    const std::set<Index> each_once(units.begin(), units.end());
+    for (const Index index : each_once) {
       const Unit unit = plan.units->unit(index);
       if (!gradients[static_cast<std::size_t>(unit.layer)].defined()) continue;
       const at::Tensor slope = visit::weights_of(slopes, unit).to(at::kDouble);

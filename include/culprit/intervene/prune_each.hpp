@@ -81,14 +81,15 @@ class Switch final : public visit::OperatorObserver {
   std::map<const c10::TensorImpl*, std::vector<std::size_t>> normed_;  // layers by their batch norm's owner
 };
 
-/// Whether switching channels off is all that pruning these units is.
-inline bool are_channels(const visit::Plan& traced) {
+/// Whether switching channels off in a batch is all that pruning these units is.
+inline bool can_switch(const visit::Plan& traced, const at::Tensor& inputs) {
   for (std::size_t i = 0; i < traced.outlets.size(); ++i) {
     const Layer& layer = traced.units->layers()[i];
     if (layer.count != layer.shape.front() || traced.outlets[i].transposed) return false;
-    if (!traced.outlets[i].unknown.empty()) return false;
+    if (!traced.outlets[i].unknown.empty() || traced.outlets[i].bias_added_later) return false;
   }
-  return true;
+  const engine::GradientScope scope(traced.model);
+  return engine::detail::probe(traced, inputs).empty();
 }
 
 }  // namespace detail
@@ -114,7 +115,7 @@ inline bool are_channels(const visit::Plan& traced) {
     throw Error(ErrorCode::argument, "plan", "one that visit::trace gave", "an untraced one");
   const c10::InferenceMode no_inference(false);
   const at::NoGradGuard no_grad;
-  if (detail::are_channels(plan)) {
+  if (detail::can_switch(plan, inputs)) {
     const auto off = std::make_shared<detail::Switch>(plan, units);
     at::Tensor outputs = visit::OperatorObserver::observe(
         off, [&] { return plan.model.forward(engine::private_copy(inputs)); });

@@ -40,7 +40,7 @@ class Scope {
   /// What the model now says of it, [classes], without gradients.
   [[nodiscard]] at::Tensor outputs() const {
     const at::NoGradGuard no_grad;
-    return plan_.model.forward(input_.unsqueeze(0)).squeeze(0);
+    return plan_.model.forward(input_.unsqueeze(0).clone()).squeeze(0);  // the model may change it in place
   }
 
  private:

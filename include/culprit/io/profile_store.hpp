@@ -85,6 +85,10 @@ class ProfileStore {
       const auto largest = static_cast<double>(*std::ranges::max_element(logits));
       for (const auto each : logits) sum += std::exp(static_cast<double>(each) - largest);
     });
+    if (!std::isfinite(sum)) {
+      throw Error(ErrorCode::numeric, "logits of profile " + std::to_string(row), "finite values",
+                  "NaN or infinity");
+    }
     return 1.0 / sum;
   }
 

@@ -34,6 +34,9 @@ class FlowRecorder final : public OperatorObserver {
       return;
     }
     if (use.bias.defined()) outlet.biases.push_back(use.bias);
+    const bool linear = use.kind == ParameterUse::Kind::linear;
+    if (linear && !use.bias.defined()) outlet.bias_added_later = true;  // where there is one: see trace()
+    if (linear && output.dim() != 2) return;  // a batch norm takes dimension 1, which is no unit's
     produced_[output.unsafeGetTensorImpl()] = {output, output._version(), use.parameter};
   }
 
@@ -71,6 +74,15 @@ inline std::string name_of(const ModelView& model, const at::Tensor& tensor) {
   return {};
 }
 
+/// The parameter NAME.bias beside NAME.weight; undefined where there is none.
+inline at::Tensor bias_beside(const ModelView& model, const std::string& weight) {
+  const std::string module = weight.substr(0, weight.rfind('.') + 1);
+  for (const auto& [name, tensor] : model.parameters) {
+    if (name == module + "bias" && weight == module + "weight") return tensor;
+  }
+  return {};
+}
+
 }  // namespace detail
 
 /// The plan with Layer::uses, Layer::batch_norm and its outlets found by running one forward pass without
@@ -90,6 +102,12 @@ inline std::string name_of(const ModelView& model, const at::Tensor& tensor) {
   std::vector<Layer> layers = plan.units->layers();
   for (std::size_t i = 0; i < layers.size(); ++i) {
     layers[i].uses = recorder->uses[i];
+    if (traced.outlets[i].bias_added_later) {
+      // Of a product with a bias behind it only the module's names tell.
+      const at::Tensor bias = detail::bias_beside(plan.model, layers[i].name);
+      traced.outlets[i].bias_added_later = bias.defined();
+      if (bias.defined()) traced.outlets[i].biases.push_back(bias);
+    }
     for (const at::Tensor& bias : traced.outlets[i].biases) {
       if (detail::name_of(plan.model, bias).empty())
         traced.outlets[i].unknown = "a bias that the model computes";

@@ -20,6 +20,7 @@ struct Outlet {
   std::vector<at::Tensor> biases;         ///< of the operators that use the weight, [channels]
   at::Tensor scale, shift, running_mean;  ///< of the batch norm Layer::batch_norm, [channels]
   bool transposed = false;                ///< used by a transposed convolution: units are input channels
+  bool bias_added_later = false;          ///< by another operator than the one that takes the weight
   std::string unknown;                    ///< an operator without a rule that takes the weight; empty: none
 };
 
