@@ -189,7 +189,8 @@ TEST_CASE("a report fits a phone's width and its heads are within reach of the k
   ReportPage wide = page();
   for (int i = 0; i < 12; ++i) {
     wide.sections[0].tables[0].columns.push_back({"a column with quite a long name"});
-    for (auto& row : wide.sections[0].tables[0].rows) row.push_back({"some words that take room"});
+    const figures::TableCell words{"some words that take room"};
+    for (auto& row : wide.sections[0].tables[0].rows) row.push_back(words);
   }
   wide.sections[0].pictures[0].caption = std::string(200, 'x');
   const std::string seen = seen_in_browser(figures::report_html(wide), R"(
