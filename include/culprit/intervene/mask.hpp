@@ -126,7 +126,7 @@ struct Mask {
   [[nodiscard]] at::Tensor filling(const at::Tensor& input) const {
     if (const auto* value = std::get_if<double>(&fill)) return at::scalar_tensor(*value, input.options());
     if (const auto* blur = std::get_if<Blur>(&fill)) return blurred(input, blur->sigma);
-    const at::Tensor& image = std::get<at::Tensor>(fill);
+    const auto& image = std::get<at::Tensor>(fill);
     try {
       return image.to(input.options()).expand_as(input);
     } catch (const c10::Error&) {

@@ -38,7 +38,7 @@ class Switch final : public visit::OperatorObserver {
       }
     }
     for (std::size_t i = 0; i < samples.size(); ++i) {
-      maps_.push_back({at::tensor(samples[i], at::kLong), at::tensor(channels[i], at::kLong)});
+      maps_.emplace_back(at::tensor(samples[i], at::kLong), at::tensor(channels[i], at::kLong));
       const visit::Outlet& outlet = traced.outlets[i];
       const at::Tensor& owner = outlet.scale.defined() ? outlet.scale : outlet.running_mean;
       if (owner.defined()) normed_[owner.unsafeGetTensorImpl()].push_back(i);

@@ -31,7 +31,7 @@ class Undo {
     }
     const c10::InferenceMode no_inference(false);
     const at::NoGradGuard no_grad;
-    const at::Tensor place = tensor.detach();
+    at::Tensor place = tensor.detach();
     kept_.emplace_back(place, place.clone());
     return place;
   }
