@@ -385,7 +385,7 @@ void declare(CLI::App& app, Options& options) {
       add_command(app, options, Command::neighbors, "neighbors",
                   "The samples with the same filters to blame: table, contact sheet", help::neighbors);
   CLI::App& report = add_command(app, options, Command::report, "report",
-                                 "One page of what explain and the experiments wrote", help::report);
+                                 "One page of what explain, neighbors and experiment wrote", help::report);
   for (CLI::App* command : {&fit, &profile, &explain, &experiment}) add_model(*command, options);
   for (CLI::App* command : {&fit, &profile, &explain, &experiment, &neighbors}) add_data(*command, options);
   for (CLI::App* command : {&fit, &experiment}) command->get_option("--data")->required();
@@ -426,6 +426,7 @@ void declare(CLI::App& app, Options& options) {
 
   Group of_report(report, "Result");
   of_report.add("--explained", options.explained, "DIR", "a folder that culprit explain wrote");
+  of_report.add("--neighbors", options.neighbors, "DIR", "a folder that culprit neighbors wrote");
   of_report.add("--results", options.results, "DIR", "a folder that culprit experiment wrote");
   of_report.add("--out", options.out, "FILE", "the page to write")->required();
 
@@ -443,7 +444,8 @@ void check_usage(const Options& options) {
     throw CLI::ValidationError(message, CLI::ExitCodes::ValidationError);
   };
   if (options.command == Command::report) {
-    if (options.explained.empty() && options.results.empty()) refuse("--explained or --results is required");
+    if (options.explained.empty() && options.neighbors.empty() && options.results.empty())
+      refuse("--explained, --neighbors or --results is required");
     return;
   }
   if (options.command == Command::neighbors && options.data.empty()) return;  // no pictures are shown

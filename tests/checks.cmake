@@ -37,10 +37,13 @@ endforeach()
 culprit_add_check(check/cuda "CUDA 12.8" "${CUDAToolkit_NVCC_EXECUTABLE}" "${CMAKE_COMMAND}" --workflow --preset cuda)
 set_tests_properties(check/headers-clang PROPERTIES FIXTURES_SETUP headers-clang)
 
-# The linter reads what the preset headers-clang compiles, for its flags are clang's; the umbrella brings all headers.
+# The linter reads what the preset headers-clang compiles, for its flags are clang's: the umbrella, and the headers
+# that it does not bring.
 culprit_add_check(check/tidy clang-tidy-14 "${CULPRIT_CLANG_TIDY}" "${CULPRIT_CLANG_TIDY}" --quiet
                   -p "${PROJECT_SOURCE_DIR}/build/headers-clang"
-                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/culprit.cpp")
+                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/culprit.cpp"
+                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/core/statistics.cpp"
+                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/io/csv.cpp")
 set_tests_properties(check/tidy PROPERTIES FIXTURES_REQUIRED headers-clang)
 
 # culprit_add_consumer(NAME option...): configures, builds and runs tests/consumer.

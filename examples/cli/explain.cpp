@@ -94,7 +94,12 @@ void explain(const Options& options) {
            .confidences = {confidences.row(row).begin(), confidences.row(row).end()},
            .picture = inputs.preprocess.geometry(inputs.set->image(batch.indices[i]), item.path),
            .raw = profile,
-           .saliency = std::move(saliencies[i])});
+           .saliency = std::move(saliencies[i]),
+           .trials = {}});
+      Explanation& sample = samples.back();
+      sample.trials =
+          try_changes(session.plan(), session.on_device(batch.inputs[row]), sample.label, sample.prediction,
+                      sample.saliency.profile, options.seed.value_or(0) + batch.indices[i]);
     }
     if (progress) progress->update(samples.size());
   }

@@ -12,9 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include "cli/explained.hpp"
 #include "cli/options.hpp"
 #include "cli/outputs.hpp"
 #include "cli/text.hpp"
+#include "cli/trials.hpp"
 #include "culprit/core/baseline.hpp"
 #include "culprit/core/profile.hpp"
 #include "culprit/heat_map.hpp"
@@ -27,9 +29,9 @@
 #include "data/image.hpp"
 #include "figures/colour_map.hpp"
 #include "figures/enlarge.hpp"
-#include "figures/explain_page.hpp"
 #include "figures/heat_map_figure.hpp"
 #include "figures/profile_figure.hpp"
+#include "figures/report_page.hpp"
 
 namespace culprit::cli {
 
@@ -46,6 +48,7 @@ struct Explanation {
   data::Image picture;              ///< as the model saw it, before normalisation
   Profile raw;                      ///< Eq. 1
   InputGradient saliency;           ///< Eq. 2 to 4
+  std::vector<Trial> trials;        ///< what changing its filters does
 };
 
 /// What the explanations of a run have in common.
@@ -233,6 +236,7 @@ inline io::Json to_json(const Explanation& sample, const HeatScale& scale,
        {"loss", sample.loss},
        {"classes", io::Json::array(std::move(classes))},
        {"top", io::Json::array(std::move(top))},
+       {"trials", cli::to_json(sample.trials, context.names)},
        {"model", options.model},
        {"data", options.image.empty() ? options.data : options.image},
        {"baseline", io::Json::object({{"file", options.baseline}, {"samples", context.baseline.count()}})},
@@ -289,28 +293,6 @@ inline Figures draw(const Explanation& sample, const HeatScale& scale, const Exp
   return figures;
 }
 
-inline figures::ExplainedSample page_sample(const Explanation& sample, const ExplanationContext& context,
-                                            const std::string& png, Figures wide, Figures narrow) {
-  figures::ExplainedSample shown{.name = sample.path, .png = png, .confidences = {}, .units = {}};
-  std::vector<Index> order = by_confidence(sample);
-  constexpr std::size_t listed = 5;
-  std::vector<Index> kept(order.begin(),
-                          order.begin() + static_cast<std::ptrdiff_t>(std::min(listed, order.size())));
-  if (std::find(kept.begin(), kept.end(), sample.label) == kept.end()) kept.push_back(sample.label);
-  for (const Index label : kept) {
-    shown.confidences.push_back({context.names.name(label), confidence(sample, label), label == sample.label,
-                                 label == sample.prediction});
-  }
-  for (const RankedUnit& unit : sample.saliency.profile.top(blamed)) {
-    shown.units.push_back(
-        {unit.layer, static_cast<std::size_t>(unit.channel), unit.value, sample.raw[unit.unit]});
-  }
-  shown.figures.push_back({std::move(wide.heat_map), std::move(narrow.heat_map)});
-  shown.figures.push_back({std::move(wide.profile), std::move(narrow.profile)});
-  shown.figures.push_back({std::move(wide.standardized), std::move(narrow.standardized)});
-  return shown;
-}
-
 /// "02_dog_0121" for the second sample, dog/0121.jpg.
 inline std::string folder_name(std::size_t number, std::string path) {
   constexpr std::size_t longest = 60;
@@ -333,13 +315,12 @@ inline std::vector<std::filesystem::path> write(const std::filesystem::path& fol
                                                 std::span<const Explanation> samples,
                                                 const ExplanationContext& context) {
   const Options& options = context.options;
-  figures::ExplainPage page{.title = samples.size() == 1
-                                         ? "Which filters are to blame?"
-                                         : "The most confident mistakes, and the filters to blame",
-                            .lead =
-                                "Parameter-space saliency: the filters whose weights the loss of a sample "
-                                "depends on more than usual.",
-                            .samples = {}};
+  figures::ReportPage page{.title = samples.size() == 1
+                                        ? "Which filters are to blame?"
+                                        : "The most confident mistakes, and the filters to blame",
+                           .lead =
+                               "Parameter-space saliency: the filters whose weights the loss of a sample "
+                               "depends on more than usual."};
   page.facts = {{"Model", options.model},
                 {"Data", options.image.empty() ? options.data : options.image},
                 {"Baseline", std::to_string(context.baseline.count()) + " samples, " + options.baseline},
@@ -359,17 +340,23 @@ inline std::vector<std::filesystem::path> write(const std::filesystem::path& fol
     const at::Tensor pixels = pixel_saliency(gradient);
     const std::string png = data::encode_png(figures::enlarged(sample.picture));
     detail::write_csv(own / "profile.csv", sample, context.baseline);
-    write_text(own / "profile.json", io::dump(detail::to_json(sample, scales[i], context)) + '\n');
-    write_text(own / "profile.svg", figures.profile);
-    write_text(own / "standardized.svg", figures.standardized);
+    const io::Json json = detail::to_json(sample, scales[i], context);
+    write_text(own / "profile.json", io::dump(json) + '\n');
     write_text(own / "input.png", png);
-    write_text(own / "heat_map.svg", figures.heat_map);
     io::write_npy(own / "input_saliency.npy", view_of(gradient));
     io::write_npy(own / "pixel_saliency.npy", view_of(pixels));
-    page.samples.push_back(detail::page_sample(sample, context, png, std::move(figures),
-                                               detail::draw(sample, scales[i], context, 400)));
+    detail::Figures narrow = detail::draw(sample, scales[i], context, 400);
+    figures::ExplainedSample& shown = page.samples.emplace_back(explained_sample(json, png));
+    const auto add_figure = [&](const std::string& name, std::string& wide, std::string& small) {
+      write_text(own / (name + ".svg"), wide);
+      write_text(own / (name + ".narrow.svg"), small);
+      shown.figures.push_back({std::move(wide), std::move(small)});
+    };
+    add_figure("heat_map", figures.heat_map, narrow.heat_map);
+    add_figure("profile", figures.profile, narrow.profile);
+    add_figure("standardized", figures.standardized, narrow.standardized);
   }
-  write_text(folder / "explain.html", figures::explain_html(page));
+  write_text(folder / "explain.html", figures::report_html(page));
   return folders;
 }
 

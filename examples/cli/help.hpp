@@ -40,7 +40,11 @@ inline constexpr std::string_view explain =
   profile.csv        a row for each unit: unit, layer, channel, raw, mean, std, z (as --standardize says)
   profile.json       path, label, prediction, loss, classes (class, name, confidence; likeliest first),
                      top (the ten units to blame: rank, unit, layer, channel, raw, mean, std, z,
-                     batch_norm), model, data, baseline (file, samples), preprocessing, aggregation,
+                     batch_norm), trials (the 1, 2, 5 and 10 most salient filters and 10 random ones
+                     switched off; for a wrong sample the shortest of the steps 0.001, 0.002, 0.004, ... on
+                     the 10 that corrects it, and as long a one on the random ones: intervention, selection,
+                     k, eta, predicted_confidence in the class predicted before, true_confidence,
+                     prediction), model, data, baseline (file, samples), preprocessing, aggregation,
                      standardization, target, dtype, layers (as a baseline's units), dead_units, raw and
                      z of all units, and input_saliency (filters, boosted, with_z_above_0, boost,
                      distance, value, noise_iters, noise_std, scale)
@@ -52,6 +56,7 @@ inline constexpr std::string_view explain =
   input_saliency.npy the gradient of the distance between the profile and the boosted one with respect to
                      the normalised input, signed, C x H x W, in the run's dtype
   pixel_saliency.npy the largest of its channels' absolute values, H x W
+  *.narrow.svg       the three figures for phones
 and into DIR explain.html, one page with all of it.
 
 Examples:
@@ -90,11 +95,12 @@ Examples:
 
 inline constexpr std::string_view report =
     R"(Writes one HTML page that holds everything it shows and asks for nothing: it opens from disk, also on a
-phone. Of --explained the samples with their filters to blame and heat maps, of --results every experiment
-with its figures and its table, which a click on a column sorts.
+phone. Of --explained the samples with their filters to blame, heat maps and what changing the filters does, of
+--neighbors the pictures of the nearest neighbours, of --results every experiment with its figures; a click on
+a column's head sorts a table.
 
 Example:
-  culprit report --explained explained --results results --out report.html)";
+  culprit report --explained explained --neighbors neighbours --results results --out report.html)";
 
 inline constexpr std::string_view neighbors =
     R"(Prints a table for each query and writes into DIR:
@@ -103,7 +109,8 @@ inline constexpr std::string_view neighbors =
                      predicted class, as the query's)
   neighbors.json     profiles (the files), space, among, layers, k, queries (row, path, label, prediction,
                      confidence, and neighbors: as in neighbors.csv)
-  neighbors.svg      with --data: the pictures, each query before its neighbours (the paper's Figure 5)
+  neighbors.svg      with --data: the pictures, each query before its neighbours (the paper's Figure 5), and
+                     neighbors.narrow.svg, the same for phones
 The files are read where they lie, a block at a time: together they may be larger than memory.
 
 Example, shallow layers only:

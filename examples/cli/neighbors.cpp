@@ -195,7 +195,7 @@ class Pictures {
   std::map<std::string, std::size_t> samples_;
 };
 
-std::string contact_sheet(const Options& options, const Inputs& inputs, const std::vector<Query>& queries) {
+std::vector<figures::SheetRow> sheet_rows(const Inputs& inputs, const std::vector<Query>& queries) {
   const Pictures pictures(inputs);
   std::vector<figures::SheetRow> rows;
   for (const Query& query : queries) {
@@ -204,12 +204,17 @@ std::string contact_sheet(const Options& options, const Inputs& inputs, const st
       row.neighbours.push_back(pictures(each.sample, each.similarity));
     rows.push_back(std::move(row));
   }
+  return rows;
+}
+
+std::string contact_sheet(const Options& options, const std::vector<figures::SheetRow>& rows, double width) {
   const std::string layers = options.layers.empty() ? "all layers" : "layers " + options.layers;
   return figures::contact_sheet_svg(
       rows, {.title = "Nearest neighbours by " + layers,
              .similarity_name = "cosine similarity of " + options.space,
              .note = options.among == "wrong" ? "Searched among the samples that the model is wrong about."
-                                              : "Searched among all samples."});
+                                              : "Searched among all samples.",
+             .width = width});
 }
 
 }  // namespace
@@ -232,12 +237,15 @@ void neighbors(const Options& options) {
     std::cout << "All " << store.size() << " samples are right: nothing to look for.\n";
     return;
   }
-  const std::string sheet = inputs ? contact_sheet(options, *inputs, queries) : "";
+  const auto rows = inputs ? sheet_rows(*inputs, queries) : std::vector<figures::SheetRow>{};
   const std::filesystem::path folder(options.out);
   make_folder(folder);
   write_csv(folder / "neighbors.csv", queries);
   write_json(folder / "neighbors.json", queries, options);
-  if (inputs) write_text(folder / "neighbors.svg", sheet);
+  if (inputs) {
+    write_text(folder / "neighbors.svg", contact_sheet(options, rows, 960));
+    write_text(folder / "neighbors.narrow.svg", contact_sheet(options, rows, 380));
+  }
 
   std::size_t all = 0;
   std::size_t same = 0;

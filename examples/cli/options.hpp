@@ -70,7 +70,7 @@ struct Options {
   std::string boxes;      ///< file of boxes to keep untouched; empty: none
   std::size_t paste = 6;  ///< on how many other images a region is pasted
 
-  std::string explained, results;  ///< folders that a report is made of; empty: none
+  std::string explained, neighbors, results;  ///< folders that a report is made of; empty: none
 
   std::string baseline;
   std::string out;

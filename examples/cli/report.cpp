@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "cli/explained.hpp"
 #include "cli/outputs.hpp"
 #include "cli/text.hpp"
 #include "culprit/io/json.hpp"
@@ -110,27 +111,38 @@ figures::ReportSection section_of(const Chapter& chapter, const fs::path& folder
 
 /// The sample that explain wrote into a folder.
 figures::ExplainedSample sample_of(const fs::path& folder) {
-  const io::Json json = read_json(folder / "profile.json");
-  const std::int64_t label = json.at("label").as_int();
-  const std::int64_t prediction = json.at("prediction").as_int();
-  figures::ExplainedSample sample{.name = json.at("path").as_string(),
-                                  .png = read_text(folder / "input.png"),
-                                  .confidences = {},
-                                  .units = {}};
-  constexpr std::size_t listed = 5;
-  for (const io::Json& one : json.at("classes").items()) {
-    const std::int64_t number = one.at("class").as_int();
-    if (sample.confidences.size() >= listed && number != label && number != prediction) continue;
-    sample.confidences.push_back({one.at("name").as_string(), one.at("confidence").as_double(),
-                                  number == label, number == prediction});
-  }
-  for (const io::Json& unit : json.at("top").items()) {
-    sample.units.push_back({unit.at("layer").as_string(),
-                            static_cast<std::size_t>(unit.at("channel").as_int()), unit.at("z").as_double(),
-                            unit.at("raw").as_double()});
-  }
+  figures::ExplainedSample sample =
+      explained_sample(read_json(folder / "profile.json"), read_text(folder / "input.png"));
   for (const char* name : {"heat_map", "standardized"}) sample.figures.push_back(figure(folder, name));
   return sample;
+}
+
+/// What culprit neighbors wrote into a folder.
+figures::ReportSection neighbor_section(const fs::path& folder) {
+  const io::Json json = read_json(folder / "neighbors.json");
+  if (!json.contains("queries")) {
+    throw Error(ErrorCode::format, (folder / "neighbors.json").string(), "what culprit neighbors wrote",
+                "no queries in it");
+  }
+  figures::ReportSection section{.heading = "The nearest neighbours"};
+  section.paragraphs.emplace_back(
+      "Samples whose loss depends on the same filters: those with the most similar profiles, by the cosine "
+      "of " +
+      json.at("space").as_string() + " (the paper's Figures 4 and 5).");
+  if (fs::exists(folder / "neighbors.svg")) section.figures.push_back(figure(folder, "neighbors"));
+  figures::PageTable table{.caption = "neighbors.csv", .columns = {{"query"}}, .rows = {}};
+  for (const io::Json& query : json.at("queries").items()) {
+    for (const io::Json& neighbor : query.at("neighbors").items()) {
+      std::vector<figures::TableCell> row{{query.at("path").as_string()}};
+      for (const auto& [name, value] : neighbor.members()) {
+        if (table.rows.empty()) table.columns.push_back({name, value.is_number()});
+        row.push_back(cell_of(value));
+      }
+      table.rows.push_back(std::move(row));
+    }
+  }
+  section.tables.push_back(std::move(table));
+  return section;
 }
 
 }  // namespace
@@ -157,27 +169,29 @@ void report(const Options& options) {
     page.facts = {{"Model", first.at("model").as_string()},
                   {"Preprocessing", first.at("preprocessing").as_string()}};
   }
+  if (!options.neighbors.empty()) page.sections.push_back(neighbor_section(options.neighbors));
   if (!options.results.empty()) {
     const fs::path folder(options.results);
+    const std::size_t before = page.sections.size();
     for (const Chapter& chapter : chapters) {
       if (!fs::exists(folder / (std::string(chapter.name) + ".json"))) continue;
       page.sections.push_back(section_of(chapter, folder));
     }
-    if (page.sections.empty()) {
+    if (page.sections.size() == before) {
       throw Error(ErrorCode::io, options.results, "a folder that culprit experiment wrote",
                   "none of its results in it");
     }
   }
   const std::string samples = std::to_string(page.samples.size());
-  page.lead = page.samples.empty() ? "What changing the filters to blame does, over a whole data set."
-              : page.sections.empty()
-                  ? samples + " samples and the filters to blame for each."
-                  : samples +
-                        " samples and the filters to blame for each, and what changing such "
-                        "filters does over a whole data set.";
+  const std::string explained =
+      samples + (samples == "1" ? " sample" : " samples") + " and the filters to blame for each";
+  const std::string found = "what changing such filters does over a whole data set";
+  page.lead = options.results.empty() ? explained + '.'
+              : page.samples.empty()  ? "The filters to blame for mistakes, and " + found + '.'
+                                      : explained + ", and " + found + '.';
   write_text(options.out, figures::report_html(page));
   print_row("samples", samples);
-  print_row("experiments", std::to_string(page.sections.size()));
+  print_row("sections", std::to_string(page.sections.size()));
   print_row("written", options.out);
 }
 

@@ -64,6 +64,11 @@ class Session {
   [[nodiscard]] Index classes() const { return classes_; }
   [[nodiscard]] std::string path(std::size_t sample) const { return inputs_.set->item(sample).path; }
 
+  /// Where the model is.
+  [[nodiscard]] torch::Tensor on_device(const torch::Tensor& tensor) const {
+    return tensor.to(plan_.parameters.front().device());
+  }
+
   /// What --boxes has for it.
   [[nodiscard]] std::optional<intervene::Box> box(std::size_t sample) const {
     const auto found = boxes_.find(sample);
@@ -133,10 +138,6 @@ class Session {
   }
 
  private:
-  [[nodiscard]] torch::Tensor on_device(const torch::Tensor& tensor) const {
-    return tensor.to(plan_.parameters.front().device());
-  }
-
   /// Runs `compute` on a batch; its errors name the batch.
   template <class Compute>
   std::invoke_result_t<const Compute&> in_context(const data::Batch& batch, const Compute& compute) const {

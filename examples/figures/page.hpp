@@ -27,15 +27,15 @@ using PageFacts = std::vector<std::pair<std::string, std::string>>;
 namespace detail {
 
 /// Everything up to the facts below the title; the page's header is left open.
-inline void open_page(Markup& html, const std::string& title, const std::string& lead, const PageFacts& facts,
-                      std::string_view added_style = {}) {
+inline void open_page(Markup& html, const std::string& title, const std::string& lead,
+                      const PageFacts& facts) {
   html.raw("<!DOCTYPE html>\n")
       .open("html", {{"lang", "en"}, {"xmlns", "http://www.w3.org/1999/xhtml"}})
       .open("head");
   html.leaf("meta", {{"charset", "utf-8"}});
   html.leaf("meta", {{"name", "viewport"}, {"content", "width=device-width, initial-scale=1"}});
   html.leaf("meta", {{"name", "color-scheme"}, {"content", "light dark"}});
-  html.element("title", {}, title).open("style").raw(themed(":root")).raw(page_style).raw(added_style);
+  html.element("title", {}, title).open("style").raw(themed(":root")).raw(page_style);
   html.close().close();
   html.open("body").open("header").element("h1", {}, title).element("p", {{"class", "lead"}}, lead);
   html.open("dl");

@@ -53,24 +53,7 @@ figcaption{padding:0 .9rem;color:var(--muted);font-size:.9rem}
 .narrow{display:none}
 .reading{color:var(--muted)}
 .reading h2{color:var(--ink);font-size:1rem}
-@media (max-width:42rem){
-  body{padding:1rem .5rem 3rem}
-  h1{font-size:1.4rem}
-  section{padding:.9rem .75rem;border-radius:.5rem}
-  figure{margin:1rem -.7rem 0}
-  .columns{grid-template-columns:minmax(0,1fr)}
-  .units .graph{display:none}
-  .wide{display:none}
-  .narrow{display:block}
-  .wide.scrolls{display:block;overflow-x:auto}
-  .wide.scrolls svg{width:40rem;max-width:none}
-}
-@media print{body{background:none}section{break-inside:avoid}}
-)";
-
-/// What the report page has beyond that: prose, pictures, and tables that scroll within themselves.
-inline constexpr std::string_view report_style =
-    R"(nav a.section{padding:.3rem .75rem}
+nav a.section{padding:.3rem .75rem}
 .prose{max-width:45rem;margin:.5rem 0}
 .pictures{display:flex;flex-wrap:wrap;gap:1rem;margin:1rem 0}
 .pictures figure{margin:0;width:9rem}
@@ -89,8 +72,24 @@ inline constexpr std::string_view report_style =
 .sortable thead [aria-sort] button::after{opacity:1}
 .sortable thead [aria-sort="ascending"] button::after{content:"\2191"}
 .sortable thead [aria-sort="descending"] button::after{content:"\2193"}
-@media (max-width:42rem){.pictures figure{width:calc(50% - .5rem)}}
-@media print{.table{overflow:visible;max-height:none}}
+@media (max-width:42rem){
+  body{padding:1rem .5rem 3rem}
+  h1{font-size:1.4rem}
+  section{padding:.9rem .75rem;border-radius:.5rem}
+  figure{margin:1rem -.7rem 0}
+  .columns{grid-template-columns:minmax(0,1fr)}
+  .units .graph{display:none}
+  .wide{display:none}
+  .narrow{display:block}
+  .wide.scrolls{display:block;overflow-x:auto}
+  .wide.scrolls svg{width:40rem;max-width:none}
+  .pictures figure{width:calc(50% - .5rem)}
+}
+@media print{
+  body{background:none}
+  section{break-inside:avoid}
+  .table{overflow:visible;max-height:none}
+}
 )";
 
 /// Makes the heads of tables buttons that sort the rows, numbers from the largest down first; without it the

@@ -2,14 +2,9 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <charconv>
-#include <cmath>
 #include <cstddef>
-#include <limits>
 #include <span>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -18,28 +13,10 @@
 #include "figures/markup.hpp"
 #include "figures/page.hpp"
 #include "figures/page_style.hpp"
+#include "figures/page_table.hpp"
 #include "figures/sample_section.hpp"
 
 namespace culprit::figures {
-
-/// A column of a table.
-struct TableColumn {
-  std::string name;
-  bool is_number = false;  ///< set to the right, and sorted by its cells' values
-};
-
-/// What stands at a place of a table.
-struct TableCell {
-  std::string text;
-  double value = 0;  ///< what a column of numbers is sorted by; may be infinite
-};
-
-/// A table that a click on a column's head sorts.
-struct PageTable {
-  std::string caption;
-  std::vector<TableColumn> columns;
-  std::vector<std::vector<TableCell>> rows;  ///< [rows][columns]
-};
 
 /// A picture in a row of them.
 struct PagePicture {
@@ -68,55 +45,6 @@ struct ReportPage {
 
 namespace detail {
 
-/// The shortest text that reads back as this number. Scripts know "Infinity" only, and a difference of two
-/// infinities would be no order, so these become the largest numbers.
-inline std::string sort_key(double value) {
-  constexpr double largest = std::numeric_limits<double>::max();
-  std::array<char, 32> buffer{};
-  const auto end =
-      std::to_chars(buffer.data(), buffer.data() + buffer.size(), std::clamp(value, -largest, largest));
-  return {buffer.data(), end.ptr};
-}
-
-inline void write_cell(Markup& html, const TableColumn& column, const TableCell& cell,
-                       const std::string& place) {
-  if (!column.is_number) {
-    html.element("td", {}, cell.text);
-    return;
-  }
-  if (std::isnan(cell.value)) throw Error(ErrorCode::numeric, place, "a number", "NaN");
-  html.element("td", {{"class", "number"}, {"data-value", sort_key(cell.value)}}, cell.text);
-}
-
-inline void write_table(Markup& html, const PageTable& table) {
-  if (table.columns.empty()) {
-    throw Error(ErrorCode::argument, "table " + table.caption, "at least one column", "none");
-  }
-  // What scrolls must be within reach of the keyboard.
-  html.open("div",
-            {{"class", "table"}, {"role", "region"}, {"aria-label", table.caption}, {"tabindex", "0"}});
-  html.open("table", {{"class", "sortable"}}).element("caption", {}, table.caption);
-  html.open("thead").open("tr");
-  for (const TableColumn& column : table.columns) {
-    html.element("th", {{"scope", "col"}, {"class", column.is_number ? "number" : "words"}}, column.name);
-  }
-  html.close().close().open("tbody");
-  for (std::size_t i = 0; i < table.rows.size(); ++i) {
-    const std::vector<TableCell>& row = table.rows[i];
-    const std::string place = "table " + table.caption + ", row " + std::to_string(i + 1);
-    if (row.size() != table.columns.size()) {
-      throw Error(ErrorCode::shape, place, std::to_string(table.columns.size()) + " cells",
-                  std::to_string(row.size()));
-    }
-    html.open("tr");
-    for (std::size_t j = 0; j < row.size(); ++j) {
-      write_cell(html, table.columns[j], row[j], place + ", " + table.columns[j].name);
-    }
-    html.close();
-  }
-  html.close().close().close();
-}
-
 inline void write_pictures(Markup& html, std::span<const PagePicture> pictures) {
   if (pictures.empty()) return;
   html.open("div", {{"class", "pictures"}});
@@ -142,23 +70,26 @@ inline void write_section(Markup& html, const ReportSection& section, std::size_
 
 }  // namespace detail
 
-/// One HTML page that reports what was found: samples as in explain_html, and sections of text, pictures,
-/// figures and tables that a click on a column's head sorts. Complete in itself (opens from disk, asks for
-/// nothing), light and dark, for wide screens and phones, and well-formed XML; the same bytes for the same
-/// input.
-/// @throws Error as explain_html, and argument for a table without columns or an empty picture, shape for a
-///         row with other than the table's number of cells, numeric for NaN in a column of numbers, naming
-///         row and column
+/// One HTML page that reports what was found: samples, each with its picture, true and predicted class,
+/// confidences, units to blame, tables and figures, and sections of text, pictures, figures and tables; a
+/// click on a column's head sorts. Complete in itself (opens from disk, asks for nothing), light and dark,
+/// for wide screens and phones, and well-formed XML; the same bytes for the same input.
+/// @throws Error argument when a sample has not exactly one true and one predicted class, for a table without
+///         columns and for an empty picture, shape for a row with other than the table's number of cells,
+///         numeric for NaN or infinity (tables: for NaN in a column of numbers, naming row and column)
 inline std::string report_html(const ReportPage& page) {
   Markup html;
-  detail::open_page(html, page.title, page.lead, page.facts, report_style);
-  html.open("nav", {{"aria-label", "Contents"}});
-  detail::write_links(html, page.samples);
-  for (std::size_t i = 0; i < page.sections.size(); ++i) {
-    html.open("a", {{"href", '#' + detail::section_address(i)}, {"class", "section"}});
-    html.text(page.sections[i].heading).close();
+  detail::open_page(html, page.title, page.lead, page.facts);
+  if (page.samples.size() + page.sections.size() > 1) {
+    html.open("nav", {{"aria-label", "Contents"}});
+    detail::write_links(html, page.samples);
+    for (std::size_t i = 0; i < page.sections.size(); ++i) {
+      html.open("a", {{"href", '#' + detail::section_address(i)}, {"class", "section"}});
+      html.text(page.sections[i].heading).close();
+    }
+    html.close();
   }
-  html.close().close().open("main");
+  html.close().open("main");
   for (std::size_t i = 0; i < page.samples.size(); ++i) detail::write_sample(html, page.samples[i], i);
   for (std::size_t i = 0; i < page.sections.size(); ++i) detail::write_section(html, page.sections[i], i);
   if (!page.samples.empty()) detail::write_reading(html);

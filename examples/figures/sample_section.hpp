@@ -13,6 +13,7 @@
 #include "figures/base64.hpp"
 #include "figures/markup.hpp"
 #include "figures/page.hpp"
+#include "figures/page_table.hpp"
 #include "figures/top_units.hpp"
 
 namespace culprit::figures {
@@ -32,6 +33,7 @@ struct ExplainedSample {
   std::vector<ClassConfidence>
       confidences;                ///< in drawing order, with exactly one true and one predicted class
   std::vector<BlamedUnit> units;  ///< most salient first
+  std::vector<PageTable> tables = {};
   std::vector<PageFigure> figures = {};
 };
 
@@ -119,6 +121,7 @@ inline void write_sample(Markup& html, const ExplainedSample& sample, std::size_
   html.close().open("div", {{"class", "blame"}});
   write_units(html, sample);
   html.close().close();
+  for (const PageTable& table : sample.tables) write_table(html, table);
   write_figures(html, sample.figures);
   html.close();
 }

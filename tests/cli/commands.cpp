@@ -65,9 +65,12 @@ struct Profiles {
   std::size_t units;
 };
 
-const std::vector<std::string> files_of_sample{"heat_map.svg",       "input.png",       "input_saliency.npy",
-                                               "pixel_saliency.npy", "profile.csv",     "profile.json",
-                                               "profile.svg",        "standardized.svg"};
+const std::vector<std::string> files_of_sample{"heat_map.narrow.svg", "heat_map.svg",
+                                               "input.png",           "input_saliency.npy",
+                                               "pixel_saliency.npy",  "profile.csv",
+                                               "profile.json",        "profile.narrow.svg",
+                                               "profile.svg",         "standardized.narrow.svg",
+                                               "standardized.svg"};
 
 }  // namespace
 

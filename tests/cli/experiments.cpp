@@ -205,15 +205,63 @@ TEST_CASE("experiments refuse a name that is none", "[cli]") {
   CHECK(run.err.find("expected one of correctness, prune, neighbors, finetune, mask") != std::string::npos);
 }
 
+TEST_CASE("what explain tries on each mistake is what the experiment prune finds over all", "[cli]") {
+  const Laboratory laboratory({"--dtype", "float64"});
+  const Csv csv = laboratory.run("prune", {"--sizes", "1,10"});
+  laboratory.succeed(
+      with(Workspace::explain(), {"--wrong", "12", "--out", "explained", "--dtype", "float64"}));
+  double samples = 0;
+  std::map<std::string, double> sums;
+  for (const auto& entry : std::filesystem::directory_iterator(laboratory.workspace / "explained")) {
+    if (!entry.is_directory()) continue;
+    const io::Json json = io::parse_json(read_bytes(entry.path() / "profile.json"), "profile.json");
+    std::map<std::int64_t, double> before;
+    for (const io::Json& one : json.at("classes").items())
+      before[one.at("class").as_int()] = one.at("confidence").as_double();
+    const std::int64_t label = json.at("label").as_int();
+    ++samples;
+    for (const io::Json& trial : json.at("trials").items()) {
+      if (trial.at("intervention").as_string() == "fine_tune") {
+        const bool by_blame = trial.at("selection").as_string() == "most";
+        CHECK(trial.at("eta").as_double() >= 1e-3);
+        if (by_blame) CHECK(trial.at("prediction").as_int() == label);
+        continue;
+      }
+      CHECK(trial.at("eta").as_double() == 0.0);
+      const std::string key = trial.at("selection").as_string() + std::to_string(trial.at("k").as_int());
+      sums[key + " wrong"] +=
+          trial.at("predicted_confidence").as_double() - before[json.at("prediction").as_int()];
+      sums[key + " true"] += trial.at("true_confidence").as_double() - before[label];
+      sums[key + " corrected"] += trial.at("prediction").as_int() == label ? 1 : 0;
+    }
+  }
+  REQUIRE(samples == std::stod(csv.rows[0].at("samples")));
+  CHECK(sums.size() == 5 * 3);
+  for (std::size_t row = 0; row < 2; ++row) {
+    const std::string key = "most" + csv.rows[row].at("k");
+    CHECK(sums.at(key + " wrong") / samples == Approx(csv.number(row, "wrong_change")).margin(1e-12));
+    CHECK(sums.at(key + " true") / samples == Approx(csv.number(row, "true_change")).margin(1e-12));
+    CHECK(sums.at(key + " corrected") / samples == Approx(csv.number(row, "corrected")).margin(1e-12));
+  }
+}
+
 TEST_CASE("report makes one page of explanations and experiments", "[cli]") {
   const Laboratory laboratory;
   static_cast<void>(laboratory.run("prune", {"--sizes", "1,5"}));
   laboratory.succeed(with(Workspace::explain(), {"--wrong", "2", "--out", "explained"}));
-  laboratory.succeed({"report", "--explained", "explained", "--results", "results", "--out", "report.html"});
+  laboratory.succeed(with(Workspace::profile(), {"--baseline", "b.safetensors"}));
+  laboratory.succeed(with(Workspace::neighbors(), {"--queries", "wrong:2", "--data", "idx:digits", "--preset",
+                                                   "fashion", "--k", "3"}));
+  laboratory.succeed({"report", "--explained", "explained", "--neighbors", "near", "--results", "results",
+                      "--out", "report.html"});
   const std::string page = read_bytes(laboratory.workspace / "report.html");
   CHECK(page.starts_with("<!DOCTYPE html>"));
   CHECK(page.find("Switching filters off") != std::string::npos);
-  CHECK(page.find("prune.csv") != std::string::npos);
+  for (const char* part : {"prune.csv", "What changing filters does", "10 most salient off",
+                           "The nearest neighbours", "neighbors.csv", "cosine similarity of z"}) {
+    CAPTURE(part);
+    CHECK(page.find(part) != std::string::npos);
+  }
   CHECK(page.find("data:image/png;base64,") != std::string::npos);
   for (const char* outside : {"http://", "https://", "src=\"/"}) {
     std::size_t at = 0;  // the name spaces of the page and its figures ask for nothing
@@ -225,5 +273,9 @@ TEST_CASE("report makes one page of explanations and experiments", "[cli]") {
   const Run nothing = laboratory.workspace.run({"report", "--results", "digits", "--out", "r.html"});
   CHECK(nothing.status == 1);
   CHECK(nothing.err.find("expected a folder that culprit experiment wrote") != std::string::npos);
+  static_cast<void>(laboratory.run("neighbors", {"--seed", "1"}));  // its results have the same file's name
+  const Run other = laboratory.workspace.run({"report", "--neighbors", "results", "--out", "r.html"});
+  CHECK(other.status == 1);
+  CHECK(other.err.find("expected what culprit neighbors wrote, came no queries in it") != std::string::npos);
   CHECK(laboratory.workspace.run({"report", "--out", "r.html"}).status == 2);
 }

@@ -31,6 +31,7 @@ figures::ExplainedSample sample() {
           .png = "not looked into",
           .confidences = {{"deer", 0.75, false, true}, {"dog", 0.25, true, false}},
           .units = {{"layer1.0.conv1.weight", 7, 6.25, 0.5}},
+          .tables = {{"Trials", {{"Change"}}, {{{"a step & more"}}}}},
           .figures = {}};
 }
 
@@ -99,6 +100,8 @@ TEST_CASE("a report is one well-formed document that asks the network for nothin
                                       "deer instead of dog",
                                       "75 %",
                                       "layer1.0.conv1",
+                                      "<caption>Trials</caption>",
+                                      "<td>a step &amp; more</td>",
                                       "href=\"#section-1\"",
                                       "<h2>Pruning &amp; more</h2>",
                                       "<p class=\"prose\">One &lt;p&gt;.</p>",
@@ -164,7 +167,7 @@ TEST_CASE("a report refuses tables that do not fit together and empty pictures",
 TEST_CASE("a browser sorts a report's tables by a click on a column's head", "[figures]") {
   if (!have_chromium()) return;
   const std::string seen = seen_in_browser(figures::report_html(page()), R"(
-    const table = document.querySelector("table.sortable");
+    const table = document.querySelectorAll("table.sortable")[1];
     const buttons = table.querySelectorAll("thead button");
     const log = [];
     function note() {

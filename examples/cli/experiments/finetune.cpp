@@ -67,7 +67,7 @@ class Trials {
   }
 
   [[nodiscard]] std::vector<torch::Tensor> gradients(std::size_t trial) const {
-    return intervene::gradients(session_.plan(), loss::CrossEntropy{}, on_device(input(trial)),
+    return intervene::gradients(session_.plan(), loss::CrossEntropy{}, session_.on_device(input(trial)),
                                 verdict(trial).label);
   }
 
@@ -80,7 +80,9 @@ class Trials {
       const intervene::FineTune<> tune{.eta = eta, .loss = {}};
       tune.step(session_.plan(), gradients, units, undo);
       const torch::NoGradGuard no_grad;
-      after = session_.plan().model.forward(on_device(mistakes_.inputs.index_select(0, rows_[trial]))).cpu();
+      after = session_.plan()
+                  .model.forward(session_.on_device(mistakes_.inputs.index_select(0, rows_[trial])))
+                  .cpu();
     }
     const torch::Tensor before = mistakes_.outputs.index_select(0, rows_[trial]);
     const torch::Tensor labels = this->labels(trial);
@@ -102,9 +104,6 @@ class Trials {
       labels.push_back(mistakes_.verdicts[static_cast<std::size_t>(rows_[trial][i].item<Index>())].label);
     }
     return torch::tensor(labels, torch::kLong);
-  }
-  [[nodiscard]] torch::Tensor on_device(const torch::Tensor& tensor) const {
-    return tensor.to(session_.plan().parameters.front().device());
   }
 
   const Session& session_;
