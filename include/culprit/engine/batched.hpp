@@ -51,6 +51,13 @@ class Reduction {
     if (shared && !summed_[i].defined()) {
       summed_[i] = at::zeros({dy.size(0), plan_.parameters[i].numel()}, dy.options());
     }
+    if constexpr (ScalarAggregation<A>) {
+      if (!shared && layer.count == layer.shape.front() && has_tiles(use, layer.shape, use.input, dy) &&
+          dy.scalar_type() == profiles_.scalar_type()) {
+        reduce_convolution(aggregation_, use, layer, use.input, dy, profiles_);
+        return;
+      }
+    }
     const Index sample_bytes = dy.element_size() * block_elements(use, layer.shape, use.input, dy);
     const Index samples = std::max<Index>(1, block_bytes_ / sample_bytes);
     for (Index begin = 0; begin < dy.size(0); begin += samples) {
@@ -140,8 +147,9 @@ inline void warn_fallback(const std::string& cause) {
 
 /// All samples of a batch in one forward and one backward pass.
 ///
-/// The gradient of each layer's weight for sample b is dY_b * unfold(X_b)^T; it is formed for a block of
-/// samples, reduced by the aggregation, and dropped. Memory is that of a training step plus `block_bytes`.
+/// The gradient of each layer's weight for sample b is dY_b * unfold(X_b)^T. On the CPU that of a convolution
+/// of one or two dimensions is reduced by the aggregation tile by tile, while it is in cache; else it is
+/// formed for a block of samples, reduced, and dropped. Memory is that of a training step plus `block_bytes`.
 /// Convolutions of every kind and linear layers are covered, also when a parameter is used more than once; a
 /// model with any other operator on a unit parameter runs by Loop, with one warning that names the operator.
 struct Batched {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <ATen/Dispatch.h>
 #include <ATen/Parallel.h>
@@ -16,6 +17,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "culprit/concepts.hpp"
+#include "culprit/engine/convolution_kernel.hpp"
 
 namespace culprit::engine {
 
@@ -99,6 +101,76 @@ void reduce_layer(const A& policy, const at::Tensor& gradients, const Layer& lay
       });
     });
   }
+}
+
+namespace detail {
+
+/// Reduces tiles of gradients while they are in cache, for ConvolutionTiles.
+template <ScalarAggregation A, class T>
+class TileReducer {
+ public:
+  /// @param target  the number of the first filter @param size  elements of a filter
+  TileReducer(const A& policy, Instructions set, T* target, Index filters, Index size, Index lanes)
+      : policy_(policy), set_(set), target_(target), filters_(filters), size_(size), lanes_(lanes) {}
+
+  void rows(Index first, Index count, const T* values) { run(set_, Rows{*this, first, count, values}); }
+
+  void finish() const {
+    for (Index lane = 0; lane < filters_; ++lane)
+      target_[lane] = static_cast<T>(policy_.finish(totals_[static_cast<std::size_t>(lane)], size_));
+  }
+
+ private:
+  using Total = decltype(std::declval<const A&>().map(T{}));
+
+  struct Rows {
+    TileReducer& all;
+    Index first, count;
+    const T* values;
+
+    template <std::size_t bytes>
+    [[gnu::always_inline]] void operator()() const {
+      constexpr Index width = bytes / sizeof(T);
+      for (Index lane = 0; lane < all.lanes_; lane += width) {
+        const T* row = values + lane;
+        std::array<Total, static_cast<std::size_t>(width)> sums;
+        Total* const part = sums.data();
+        for (Index k = 0; k < width; ++k) part[k] = all.policy_.map(row[k]);
+        for (Index i = 1; i < count; ++i) {
+          row += all.lanes_;
+          for (Index k = 0; k < width; ++k) part[k] = all.policy_.combine(part[k], all.policy_.map(row[k]));
+        }
+        Total* const totals = all.totals_.data() + lane;
+        for (Index k = 0; k < width; ++k)
+          totals[k] = first == 0 ? part[k] : all.policy_.combine(totals[k], part[k]);
+      }
+    }
+  };
+
+  const A& policy_;
+  Instructions set_;
+  T* target_;
+  Index filters_, size_, lanes_;
+  std::array<Total, 2 * vector_bytes(Instructions::avx512) / sizeof(T)> totals_{};
+};
+
+}  // namespace detail
+
+/// Forms the gradients of a convolution's filters for all samples and reduces them into the layer's columns
+/// of the raw profiles, without writing them to memory.
+/// @param x  input of the use @param dy  gradient of its output; both as detail::has_tiles wants them
+template <ScalarAggregation A>
+void reduce_convolution(const A& policy, const visit::ParameterUse& use, const Layer& layer,
+                        const at::Tensor& x, const at::Tensor& dy, at::Tensor& profiles) {
+  AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "culprit::reduce_convolution", [&] {
+    const detail::Instructions set = detail::best_instructions();
+    const detail::ConvolutionTiles<scalar_t> tiles(set, use, layer.shape, x, dy);
+    auto* const target = profiles.mutable_data_ptr<scalar_t>() + layer.first;
+    tiles([&](Index sample, Index filter, Index filters) {
+      return detail::TileReducer<A, scalar_t>(policy, set, target + sample * profiles.stride(0) + filter,
+                                              filters, layer.size, tiles.lanes());
+    });
+  });
 }
 
 /// The vector-Jacobian product of reduce_layer: how the cotangent's sum of numbers changes with each

@@ -4,12 +4,15 @@
 #include <cstdint>
 #include <vector>
 
+#include <ATen/Dispatch.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>
+#include <ATen/ops/empty.h>
 
+#include "culprit/engine/convolution_kernel.hpp"
 #include "culprit/visit/operator_observer.hpp"
 
 namespace culprit::engine {
@@ -58,6 +61,35 @@ inline at::Tensor convolution_gradient(const at::Tensor& rows, const at::Tensor&
   return at::bmm(left, right.transpose(1, 2)).reshape({batch, -1});
 }
 
+/// Writes tiles of gradients where they belong, for ConvolutionTiles.
+template <class T>
+struct TileWriter {
+  T* gradient;  ///< of the first filter of the tile
+  Index filters, size, lanes;
+
+  void rows(Index first, Index count, const T* values) const {
+    for (Index filter = 0; filter < filters; ++filter) {
+      for (Index i = 0; i < count; ++i) gradient[filter * size + first + i] = values[i * lanes + filter];
+    }
+  }
+  void finish() const {}
+};
+
+inline at::Tensor gradient_by_tiles(const visit::ParameterUse& use, at::IntArrayRef weight_shape,
+                                    const at::Tensor& x, const at::Tensor& dy) {
+  at::Tensor gradients = at::empty({x.size(0), c10::multiply_integers(weight_shape)}, dy.options());
+  AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "culprit::gradient_by_tiles", [&] {
+    auto* const all = gradients.mutable_data_ptr<scalar_t>();
+    const Index size = c10::multiply_integers(weight_shape.slice(1));
+    const ConvolutionTiles<scalar_t> tiles(best_instructions(), use, weight_shape, x, dy);
+    tiles([&](Index sample, Index filter, Index filters) {
+      return TileWriter<scalar_t>{all + sample * gradients.stride(0) + filter * size, filters, size,
+                                  tiles.lanes()};
+    });
+  });
+  return gradients;
+}
+
 }  // namespace detail
 
 /// Gradient of the weight for each sample, [b, weight elements]: dY_b * unfold(X_b)^T for a convolution, with
@@ -72,6 +104,7 @@ inline at::Tensor convolution_gradient(const at::Tensor& rows, const at::Tensor&
     const at::Tensor columns = x.reshape({batch, -1, weight_shape[1]});
     return at::bmm(rows.transpose(1, 2), columns).reshape({batch, -1});
   }
+  if (detail::has_tiles(use, weight_shape, x, dy)) return detail::gradient_by_tiles(use, weight_shape, x, dy);
   if (use.transposed) return detail::convolution_gradient(x, dy, use, weight_shape);
   return detail::convolution_gradient(dy, x, use, weight_shape);
 }

@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
+
+#include "culprit/core/units.hpp"
+#include "culprit/engine/instructions.hpp"
+#include "culprit/visit/operator_observer.hpp"
+
+// Gradients of a two-dimensional convolution's weight for each sample, on the CPU, without unfolding the
+// input: a tile of the gradient lies in registers while the positions of the output pass by, and goes to its
+// consumer while it is in cache.
+namespace culprit::engine::detail {
+
+/// Rows of a tile.
+inline constexpr Index tile_rows = 6;
+
+/// A walk over the positions of a layer's output: `rows` rows of `columns` positions each.
+struct Positions {
+  Index rows, columns;
+  Index row_step, column_step;  ///< of the packed input, in elements, from one to the next
+};
+
+/// A vector that is read and written wherever a T is.
+template <class T, std::size_t bytes>
+struct VectorOf {
+  using type [[gnu::vector_size(bytes), gnu::aligned(alignof(T)), gnu::may_alias]] = T;
+};
+template <class T, std::size_t bytes>
+using Vector = typename VectorOf<T, bytes>::type;
+
+/// A row of a tile: two vectors of sums.
+template <class T, std::size_t bytes>
+struct TileRow {
+  static constexpr std::size_t width = bytes / sizeof(T);
+  using V = Vector<T, bytes>;
+  V low, high;
+
+  /// Zeros.
+  [[gnu::always_inline]] TileRow() : low{}, high{} {}
+
+  [[gnu::always_inline]] explicit TileRow(const T* place)
+      : low(*reinterpret_cast<const V*>(place)), high(*reinterpret_cast<const V*>(place + width)) {}
+
+  [[gnu::always_inline]] void write(T* place) const {
+    *reinterpret_cast<V*>(place) = low;
+    *reinterpret_cast<V*>(place + width) = high;
+  }
+
+  template <bool elementwise>
+  [[gnu::always_inline]] void add(const T*& x, Index step, const TileRow& y) {
+    if constexpr (elementwise) {
+      low += *reinterpret_cast<const V*>(x) * y.low;
+      high += *reinterpret_cast<const V*>(x + width) * y.high;
+    } else {
+      low += *x * y.low;
+      high += *x * y.high;
+    }
+    x += step;
+  }
+};
+
+/// tile[i][l] = sum over positions p of x_i[p] * y[p][l], for 6 rows i and two vectors of lanes l; with
+/// `elementwise` x_i[p][l] in the place of x_i[p].
+///
+/// Written out row by row: a compiler that does not unroll would keep the sums in memory.
+/// @param x        packed input @param offsets  [6], where each row starts in it
+/// @param y        packed gradient of the output: the lanes of one position after the other
+/// @param tile     [6, lanes] @param further  whether the sums are added to those in `tile`
+template <bool elementwise, class T, std::size_t bytes>
+[[gnu::always_inline]] inline void compute_tile(const T* x, const Index* offsets, const T* y,
+                                                const Positions& positions, T* tile, bool further) {
+  using Row = TileRow<T, bytes>;
+  constexpr Index lanes = 2 * Row::width;
+  Row r0, r1, r2, r3, r4, r5;
+  if (further) {
+    r0 = Row(tile), r1 = Row(tile + lanes), r2 = Row(tile + 2 * lanes);
+    r3 = Row(tile + 3 * lanes), r4 = Row(tile + 4 * lanes), r5 = Row(tile + 5 * lanes);
+  }
+  const Index step = positions.column_step;
+  for (Index row = 0; row < positions.rows; ++row) {
+    const T *x0 = x + offsets[0], *x1 = x + offsets[1], *x2 = x + offsets[2];
+    const T *x3 = x + offsets[3], *x4 = x + offsets[4], *x5 = x + offsets[5];
+    for (Index column = 0; column < positions.columns; ++column) {
+      const Row both(y);
+      y += lanes;
+      r0.template add<elementwise>(x0, step, both);
+      r1.template add<elementwise>(x1, step, both);
+      r2.template add<elementwise>(x2, step, both);
+      r3.template add<elementwise>(x3, step, both);
+      r4.template add<elementwise>(x4, step, both);
+      r5.template add<elementwise>(x5, step, both);
+    }
+    x += positions.row_step;
+  }
+  r0.write(tile), r1.write(tile + lanes), r2.write(tile + 2 * lanes);
+  r3.write(tile + 3 * lanes), r4.write(tile + 4 * lanes), r5.write(tile + 5 * lanes);
+}
+
+/// The tiles of some rows over one block of positions.
+template <class T>
+struct TilePass {
+  const T* x;
+  const Index* offsets;  ///< [rows, rounded up to whole tiles]
+  const T* y;
+  Positions positions;
+  T* values;  ///< [rows, rounded up to whole tiles; lanes]
+  Index rows;
+  bool elementwise, further;
+
+  template <std::size_t bytes>
+  [[gnu::always_inline]] void operator()() const {
+    constexpr Index lanes = 2 * bytes / sizeof(T);
+    for (Index row = 0; row < rows; row += tile_rows) {
+      T* const tile = values + row * lanes;
+      if (elementwise) {
+        compute_tile<true, T, bytes>(x, offsets + row, y, positions, tile, further);
+      } else {
+        compute_tile<false, T, bytes>(x, offsets + row, y, positions, tile, further);
+      }
+    }
+  }
+};
+
+/// Whether ConvolutionTiles has a rule for this use.
+inline bool has_tiles(const visit::ParameterUse& use, at::IntArrayRef weight, const at::Tensor& x,
+                      const at::Tensor& dy) {
+  const bool plain = use.kind == visit::ParameterUse::Kind::convolution && !use.transposed &&
+                     (weight.size() == 3 || weight.size() == 4);
+  const auto type = dy.scalar_type();
+  return plain && x.is_cpu() && dy.is_cpu() && x.scalar_type() == type &&
+         (type == at::kFloat || type == at::kDouble);
+}
+
+/// The shape of one convolution on one sample. A one-dimensional one has a height of 1.
+struct Convolution {
+  Index groups, inputs, outputs;  ///< channels of a group
+  std::array<Index, 2> taps, stride, padding, dilation, extent, positions;
+  std::array<Index, 2> padded;  ///< extent of the packed input: what the taps reach
+
+  Convolution(const visit::ParameterUse& use, at::IntArrayRef weight, const at::Tensor& x,
+              const at::Tensor& dy)
+      : groups(use.groups), inputs(weight[1]), outputs(weight[0] / use.groups) {
+    const std::size_t dimensions = weight.size() - 2;
+    for (std::size_t axis = 0; axis < 2; ++axis) {
+      if (axis + dimensions < 2) {
+        taps[axis] = stride[axis] = dilation[axis] = extent[axis] = positions[axis] = padded[axis] = 1;
+        padding[axis] = 0;
+        continue;
+      }
+      const std::size_t d = axis + dimensions - 2;
+      taps[axis] = weight[d + 2];
+      stride[axis] = use.stride[d];
+      padding[axis] = use.padding[d];
+      dilation[axis] = use.dilation[d];
+      extent[axis] = x.size(static_cast<Index>(d) + 2);
+      positions[axis] = dy.size(static_cast<Index>(d) + 2);
+      padded[axis] = (positions[axis] - 1) * stride[axis] + (taps[axis] - 1) * dilation[axis] + 1;
+    }
+  }
+
+  /// Elements of a filter.
+  [[nodiscard]] Index size() const { return inputs * taps[0] * taps[1]; }
+  /// Whether each channel of the input has one filter of its own.
+  [[nodiscard]] bool depthwise() const { return inputs == 1 && outputs == 1 && groups > 1; }
+};
+
+/// Strides of a sample: from channel to channel, row to row, column to column.
+struct Strides {
+  Index channel, row, column;
+
+  explicit Strides(const at::Tensor& batch)
+      : channel(batch.stride(1)),
+        row(batch.dim() > 3 ? batch.stride(2) : 0),
+        column(batch.dim() > 2 ? batch.stride(-1) : 0) {}
+};
+
+/// Lays a row of some channels out with the channels of a column side by side, zeros where they end.
+/// @param to  [columns, lanes]
+template <class T>
+void pack_row(const T* from, const Strides& strides, Index channels, Index columns, Index lanes, T* to) {
+  using V = Vector<T, 4 * sizeof(T)>;
+  constexpr Index side = 4;
+  const Index whole = strides.column == 1 && columns >= side ? channels / side * side : 0;
+  for (Index column = 0; whole > 0 && column < columns; column += side) {
+    column = std::min(column, columns - side);  // the last block overlaps the one before
+    for (Index channel = 0; channel < whole; channel += side) {
+      const auto load = [&](Index of) -> const V& {
+        return *reinterpret_cast<const V*>(from + (channel + of) * strides.channel + column);
+      };
+      const auto place = [&](Index of) -> V& {
+        return *reinterpret_cast<V*>(to + (column + of) * lanes + channel);
+      };
+      const V a = load(0), b = load(1), c = load(2), d = load(3);
+      const V ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+      const V cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+      const V ab_end = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+      const V cd_end = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+      place(0) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+      place(1) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+      place(2) = __builtin_shufflevector(ab_end, cd_end, 0, 1, 4, 5);
+      place(3) = __builtin_shufflevector(ab_end, cd_end, 2, 3, 6, 7);
+    }
+  }
+  if (whole == lanes) return;
+  for (Index column = 0; column < columns; ++column) {
+    T* const place = to + column * lanes;
+    for (Index channel = whole; channel < channels; ++channel)
+      place[channel] = from[channel * strides.channel + column * strides.column];
+    std::fill(place + channels, place + lanes, T(0));
+  }
+}
+
+/// The memory of a thread for one purpose, kept from layer to layer.
+template <class T>
+T* scratch(std::vector<T>& memory, Index elements) {
+  if (memory.size() < static_cast<std::size_t>(elements)) memory.resize(static_cast<std::size_t>(elements));
+  return memory.data();
+}
+
+/// Forms the gradients of a convolution's weight for all samples of a batch, tile by tile.
+///
+/// For sample b and filter o the gradient's element m = (channel, tap) is
+///   g[o][m] = sum over positions p of dY_b[o][p] * X_b[channel][p * stride + tap * dilation - padding].
+/// Input and gradient of the output are laid out with as many channels side by side as a tile has lanes; a
+/// row of a tile is an element m, a lane a filter.
+template <class T>
+class ConvolutionTiles {
+ public:
+  /// @param x   [B, C, H, W] or [B, C, W], of any strides @param dy  gradient of the output
+  ConvolutionTiles(Instructions set, const visit::ParameterUse& use, at::IntArrayRef weight,
+                   const at::Tensor& x, const at::Tensor& dy)
+      : set_(set),
+        layer_(use, weight, x, dy),
+        // A filter of a depthwise layer reads the channel of its own number: all are one group of tiles.
+        depthwise_(layer_.depthwise()),
+        channels_(layer_.groups * layer_.inputs),
+        groups_(depthwise_ ? 1 : layer_.groups),
+        filters_(depthwise_ ? channels_ : layer_.outputs),
+        lanes_(2 * static_cast<Index>(vector_bytes(set) / sizeof(T))),
+        // Rows of tiles read single channels, so that the input may have fewer of them side by side.
+        x_lanes_(depthwise_ ? lanes_ : std::min(lanes_, (channels_ + 3) / 4 * 4)),
+        tiles_((filters_ + lanes_ - 1) / lanes_),
+        row_elements_(layer_.padded[1] * x_lanes_),
+        block_elements_(layer_.padded[0] * row_elements_),
+        x_(x),
+        dy_(dy),
+        x_strides_(x),
+        dy_strides_(dy),
+        walk_{layer_.positions[0], layer_.positions[1], layer_.stride[0] * row_elements_,
+              layer_.stride[1] * x_lanes_} {
+    if (walk_.row_step == walk_.columns * walk_.column_step) {  // rows follow each other without a gap
+      walk_.columns *= walk_.rows;
+      walk_.rows = 1;
+    }
+    for (Index channel = 0; channel < channels_; ++channel) {
+      for (Index i = 0; i < layer_.taps[0]; ++i) {
+        for (Index j = 0; j < layer_.taps[1]; ++j) {
+          offsets_.push_back(channel / x_lanes_ * block_elements_ + channel % x_lanes_ +
+                             i * layer_.dilation[0] * row_elements_ + j * layer_.dilation[1] * x_lanes_);
+        }
+      }
+    }
+    offsets_.resize(offsets_.size() + static_cast<std::size_t>(tile_rows),
+                    offsets_.back());  // the last tile's rows that are dropped
+  }
+
+  /// Filters of a tile, at most.
+  [[nodiscard]] Index lanes() const { return lanes_; }
+
+  /// `consumer(sample, filter, filters)` makes what takes the tile of these filters: its rows(first, count,
+  /// values) is given elements [first, first + count) of each, values [count, lanes], in ascending order and
+  /// all of them once; then its finish() is called. On several threads at a time, on one for each tile.
+  template <class Consumer>
+  void operator()(const Consumer& consumer) const {
+    const Index batch = x_.size(0);
+    // Tiles of few samples are spread over the threads; a parallel loop within a parallel one is serial.
+    const Index grain = batch < at::get_num_threads() ? batch : 1;
+    at::parallel_for(0, batch, grain, [&](Index begin, Index end) {
+      thread_local std::vector<T> memory;
+      T* const packed = scratch(memory, (channels_ + x_lanes_ - 1) / x_lanes_ * block_elements_);
+      for (Index sample = begin; sample < end; ++sample) {
+        pack_input(sample, packed);
+        at::parallel_for(0, groups_ * tiles_, 1, [&](Index from, Index to) {
+          for (Index i = from; i < to; ++i) compute(packed, sample, i / tiles_, i % tiles_, consumer);
+        });
+      }
+    });
+  }
+
+ private:
+  void pack_input(Index sample, T* packed) const {
+    const T* const data = x_.const_data_ptr<T>() + sample * x_.stride(0);
+    const Index left = std::min(layer_.padding[1], layer_.padded[1]);
+    const Index columns = std::clamp<Index>(layer_.padded[1] - left, 0, layer_.extent[1]);
+    for (Index first = 0; first < channels_; first += x_lanes_) {
+      for (Index row = 0; row < layer_.padded[0]; ++row) {
+        T* to = packed + first / x_lanes_ * block_elements_ + row * row_elements_;
+        T* const end = to + row_elements_;
+        const Index source = row - layer_.padding[0];
+        if (source < 0 || source >= layer_.extent[0]) {
+          std::fill(to, end, T(0));
+          continue;
+        }
+        std::fill(to, to + left * x_lanes_, T(0));
+        to += left * x_lanes_;
+        pack_row(data + first * x_strides_.channel + source * x_strides_.row, x_strides_,
+                 std::min(x_lanes_, channels_ - first), columns, x_lanes_, to);
+        std::fill(to + columns * x_lanes_, end, T(0));
+      }
+    }
+  }
+
+  /// @param y  [positions, lanes]
+  void pack_gradient(Index sample, Index filter, Index count, T* y) const {
+    const T* const from = dy_.const_data_ptr<T>() + sample * dy_.stride(0) + filter * dy_strides_.channel;
+    const auto [rows, columns] = layer_.positions;
+    if (rows == 1 || dy_strides_.row == columns * dy_strides_.column)
+      return pack_row(from, dy_strides_, count, rows * columns, lanes_, y);
+    for (Index row = 0; row < rows; ++row)
+      pack_row(from + row * dy_strides_.row, dy_strides_, count, columns, lanes_, y + row * columns * lanes_);
+  }
+
+  template <class Consumer>
+  void compute(const T* packed, Index sample, Index group, Index tile, const Consumer& consumer) const {
+    // What a pass over the tiles of a chunk reads and writes stays in the first-level cache.
+    constexpr Index positions_in_block = 192;
+    constexpr Index rows_in_chunk = 16 * tile_rows;
+    const Index rows_in_block = std::max<Index>(1, positions_in_block / walk_.columns);
+    const Index pieces = std::max<Index>(1, walk_.columns / positions_in_block);
+    const Index columns_in_block = (walk_.columns + pieces - 1) / pieces;
+
+    thread_local std::vector<T> gradient_memory, chunk_memory;
+    const Index first = tile * lanes_;
+    const Index count = std::min(lanes_, filters_ - first);
+    const Index filter = group * filters_ + first;
+    T* const y = scratch(gradient_memory, layer_.positions[0] * layer_.positions[1] * lanes_);
+    T* const values = scratch(chunk_memory, rows_in_chunk * lanes_);
+    pack_gradient(sample, filter, count, y);
+    const Index size = layer_.size();
+    const Index* const offsets =
+        offsets_.data() + (depthwise_ ? first : group * layer_.inputs) * (size / layer_.inputs);
+    auto taker = consumer(sample, filter, count);
+    for (Index begin = 0; begin < size; begin += rows_in_chunk) {
+      const Index rows = std::min(rows_in_chunk, size - begin);
+      for (Index row = 0; row < walk_.rows; row += rows_in_block) {
+        for (Index column = 0; column < walk_.columns; column += columns_in_block) {
+          Positions block = walk_;
+          block.rows = std::min(rows_in_block, walk_.rows - row);
+          block.columns = std::min(columns_in_block, walk_.columns - column);
+          run(set_, TilePass<T>{.x = packed + row * walk_.row_step + column * walk_.column_step,
+                                .offsets = offsets + begin,
+                                .y = y + (row * walk_.columns + column) * lanes_,
+                                .positions = block,
+                                .values = values,
+                                .rows = rows,
+                                .elementwise = depthwise_,
+                                .further = row + column > 0});
+        }
+      }
+      taker.rows(begin, rows, values);
+    }
+    taker.finish();
+  }
+
+  Instructions set_;
+  Convolution layer_;
+  bool depthwise_;
+  Index channels_, groups_, filters_, lanes_, x_lanes_, tiles_;
+  Index row_elements_, block_elements_;  // of the packed input: of a row, of the channels side by side
+  const at::Tensor& x_;
+  const at::Tensor& dy_;
+  Strides x_strides_, dy_strides_;
+  Positions walk_;
+  std::vector<Index> offsets_;  // [channels, taps]: where an element of a filter begins to read
+};
+
+}  // namespace culprit::engine::detail
