@@ -211,8 +211,13 @@ void pack_row(const T* from, const Strides& strides, Index channels, Index colum
   if (whole == lanes) return;
   for (Index column = 0; column < columns; ++column) {
     T* const place = to + column * lanes;
-    for (Index channel = whole; channel < channels; ++channel)
-      place[channel] = from[channel * strides.channel + column * strides.column];
+    const T* const source = from + column * strides.column;
+    if (strides.channel == 1) {
+      std::copy(source + whole, source + channels, place + whole);
+    } else {
+      for (Index channel = whole; channel < channels; ++channel)
+        place[channel] = source[channel * strides.channel];
+    }
     std::fill(place + channels, place + lanes, T(0));
   }
 }
