@@ -6,10 +6,10 @@
 #include <cstddef>
 #include <vector>
 
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 
 #include "culprit/core/units.hpp"
+#include "culprit/detail/parallel.hpp"
 #include "culprit/engine/instructions.hpp"
 #include "culprit/visit/operator_observer.hpp"
 
@@ -285,17 +285,19 @@ class ConvolutionTiles {
   template <class Consumer>
   void operator()(const Consumer& consumer) const {
     const Index batch = x_.size(0);
-    // Tiles of few samples are spread over the threads; a parallel loop within a parallel one is serial.
-    const Index grain = batch < at::get_num_threads() ? batch : 1;
-    at::parallel_for(0, batch, grain, [&](Index begin, Index end) {
+    const Index tiles = groups_ * tiles_;
+    const auto one_sample = [&](Index sample, Index grain) {
       thread_local std::vector<T> memory;
       T* const packed = scratch(memory, (channels_ + x_lanes_ - 1) / x_lanes_ * block_elements_);
-      for (Index sample = begin; sample < end; ++sample) {
-        pack_input(sample, packed);
-        at::parallel_for(0, groups_ * tiles_, 1, [&](Index from, Index to) {
-          for (Index i = from; i < to; ++i) compute(packed, sample, i / tiles_, i % tiles_, consumer);
-        });
-      }
+      pack_input(sample, packed);
+      culprit::detail::in_parallel(0, tiles, grain, [&](Index begin, Index end) {
+        for (Index i = begin; i < end; ++i) compute(packed, sample, i / tiles_, i % tiles_, consumer);
+      });
+    };
+    // Samples are spread over the threads; where there are fewer of them, the tiles of each.
+    const bool few = batch < at::get_num_threads();
+    culprit::detail::in_parallel(0, batch, few ? batch : 1, [&](Index begin, Index end) {
+      for (Index sample = begin; sample < end; ++sample) one_sample(sample, few ? 1 : tiles);
     });
   }
 

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+// One job of benchmarks/peers/run.py in C++, as benchmarks/peers/profiles.py is in Python:
+//   peer_job NETWORK WEIGHTS INPUTS METHOD PROFILES
+// WEIGHTS and INPUTS are safetensors files, INPUTS with "inputs" [B, C, H, W] and "labels" [B] int64. Says
+// "ready" when one repetition is done; then for each line "run" does another and says how many milliseconds
+// it took; on "end" says how much memory it held at most until then, in KiB, and writes the file PROFILES:
+// its raw profiles, [B, units], by the names "profiles" and, computed once more in that type, "float64". A
+// training step has no profiles and writes none.
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <torch/torch.h>
+
+#include "culprit/culprit.hpp"
+#include "models/weights.hpp"
+#include "models/zoo.hpp"
+
+namespace {
+
+namespace cu = culprit;
+
+using Model = std::shared_ptr<cu::zoo::Classifier>;
+/// One repetition: raw profiles, or an undefined tensor.
+using Repetition = std::function<at::Tensor()>;
+
+Repetition training_step(const Model& model, torch::Tensor inputs, const torch::Tensor& labels,
+                         at::MemoryFormat format) {
+  for (torch::Tensor& parameter : model->parameters()) {
+    if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(format));
+  }
+  return [model, inputs = inputs.contiguous(format), labels] {
+    model->zero_grad();
+    torch::nn::functional::cross_entropy(model->forward(inputs), labels).backward();
+    return at::Tensor{};
+  };
+}
+
+template <class Engine>
+Repetition profiles(const Model& model, const torch::Tensor& inputs, const torch::Tensor& labels) {
+  const cu::Profiler profiler{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
+                              Engine{}};
+  return [=, plan = profiler.plan(model)] { return profiler.batch(plan, inputs, labels).profiles; };
+}
+
+Repetition make(const std::string& method, const Model& model, const torch::Tensor& inputs,
+                const torch::Tensor& labels) {
+  if (method == "contiguous") return training_step(model, inputs, labels, at::MemoryFormat::Contiguous);
+  if (method == "channels_last") return training_step(model, inputs, labels, at::MemoryFormat::ChannelsLast);
+  if (method == "batched") return profiles<cu::engine::Batched>(model, inputs, labels);
+  if (method == "loop") return profiles<cu::engine::Loop>(model, inputs, labels);
+  throw cu::Error(cu::ErrorCode::argument, "METHOD", "contiguous, channels_last, batched or loop", method);
+}
+
+/// @param values  contiguous
+std::pair<std::string, cu::io::TensorView> named(const std::string& name, const at::Tensor& values) {
+  return {name,
+          {.dtype = cu::zoo::detail::file_dtype(values.scalar_type(), name),
+           .shape = values.sizes().vec(),
+           .data = {static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()}}};
+}
+
+/// The most memory this process has held, in KiB.
+std::string peak_memory() {
+  std::ifstream status("/proc/self/status");
+  std::string word;
+  while (status >> word && word != "VmHWM:") {
+  }
+  status >> word;
+  return word;
+}
+
+}  // namespace
+
+int main(int argc, char* argv[]) try {
+  if (argc != 6) {
+    std::cerr << "usage: peer_job NETWORK WEIGHTS INPUTS METHOD PROFILES\n";
+    return 2;
+  }
+  const Model model = cu::zoo::make_model(argv[1]);
+  cu::zoo::load_weights(*model, argv[2]);
+  const auto file = cu::io::Safetensors::open(argv[3]);
+  const at::Tensor inputs = cu::zoo::detail::copy_of(file.at("inputs"));
+  const at::Tensor labels = cu::zoo::detail::copy_of(file.at("labels"));
+  const Repetition repetition = make(argv[4], model, inputs, labels);
+  at::Tensor last = repetition();
+  std::cout << "ready" << std::endl;
+  for (std::string line; std::getline(std::cin, line) && line == "run";) {
+    const auto start = std::chrono::steady_clock::now();
+    last = repetition();
+    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
+    std::cout << time.count() << std::endl;
+  }
+  const std::string peak = peak_memory();
+  if (last.defined()) {
+    model->to(at::kDouble);
+    const at::Tensor exact = make(argv[4], model, inputs.to(at::kDouble), labels)();
+    cu::io::write_safetensors(argv[5], std::array{named("profiles", last), named("float64", exact)});
+  }
+  std::cout << peak << std::endl;
+} catch (const std::exception& error) {
+  std::cerr << error.what() << '\n';
+  return 1;
+}
