@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstring>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -27,13 +28,22 @@ struct Positions {
   Index row_step, column_step;  ///< of the packed input, in elements, from one to the next
 };
 
-/// A vector that is read and written wherever a T is.
 template <class T, std::size_t bytes>
 struct VectorOf {
-  using type [[gnu::vector_size(bytes), gnu::aligned(alignof(T)), gnu::may_alias]] = T;
+  using Type [[gnu::vector_size(bytes)]] = T;
 };
 template <class T, std::size_t bytes>
-using Vector = typename VectorOf<T, bytes>::type;
+using Vector = typename VectorOf<T, bytes>::Type;
+
+// Through memcpy, for a vector's own type promises the compiler an alignment that these places have not.
+template <class V, class T>
+[[gnu::always_inline]] inline void load(V& vector, const T* place) {
+  std::memcpy(&vector, place, sizeof(V));
+}
+template <class V, class T>
+[[gnu::always_inline]] inline void store(const V& vector, T* place) {
+  std::memcpy(place, &vector, sizeof(V));
+}
 
 /// A row of a tile: two vectors of sums.
 template <class T, std::size_t bytes>
@@ -45,19 +55,22 @@ struct TileRow {
   /// Zeros.
   [[gnu::always_inline]] TileRow() : low{}, high{} {}
 
-  [[gnu::always_inline]] explicit TileRow(const T* place)
-      : low(*reinterpret_cast<const V*>(place)), high(*reinterpret_cast<const V*>(place + width)) {}
+  [[gnu::always_inline]] explicit TileRow(const T* place) {
+    load(low, place);
+    load(high, place + width);
+  }
 
   [[gnu::always_inline]] void write(T* place) const {
-    *reinterpret_cast<V*>(place) = low;
-    *reinterpret_cast<V*>(place + width) = high;
+    store(low, place);
+    store(high, place + width);
   }
 
   template <bool elementwise>
   [[gnu::always_inline]] void add(const T*& x, Index step, const TileRow& y) {
     if constexpr (elementwise) {
-      low += *reinterpret_cast<const V*>(x) * y.low;
-      high += *reinterpret_cast<const V*>(x + width) * y.high;
+      const TileRow both(x);
+      low += both.low * y.low;
+      high += both.high * y.high;
     } else {
       low += *x * y.low;
       high += *x * y.high;
@@ -191,21 +204,25 @@ void pack_row(const T* from, const Strides& strides, Index channels, Index colum
   for (Index column = 0; whole > 0 && column < columns; column += side) {
     column = std::min(column, columns - side);  // the last block overlaps the one before
     for (Index channel = 0; channel < whole; channel += side) {
-      const auto load = [&](Index of) -> const V& {
-        return *reinterpret_cast<const V*>(from + (channel + of) * strides.channel + column);
-      };
-      const auto place = [&](Index of) -> V& {
-        return *reinterpret_cast<V*>(to + (column + of) * lanes + channel);
-      };
-      const V a = load(0), b = load(1), c = load(2), d = load(3);
+      const T* const source = from + channel * strides.channel + column;
+      T* const place = to + column * lanes + channel;
+      V a, b, c, d;
+      load(a, source);
+      load(b, source + strides.channel);
+      load(c, source + 2 * strides.channel);
+      load(d, source + 3 * strides.channel);
       const V ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
       const V cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
       const V ab_end = __builtin_shufflevector(a, b, 2, 6, 3, 7);
       const V cd_end = __builtin_shufflevector(c, d, 2, 6, 3, 7);
-      place(0) = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
-      place(1) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
-      place(2) = __builtin_shufflevector(ab_end, cd_end, 0, 1, 4, 5);
-      place(3) = __builtin_shufflevector(ab_end, cd_end, 2, 3, 6, 7);
+      a = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+      b = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+      c = __builtin_shufflevector(ab_end, cd_end, 0, 1, 4, 5);
+      d = __builtin_shufflevector(ab_end, cd_end, 2, 3, 6, 7);
+      store(a, place);
+      store(b, place + lanes);
+      store(c, place + 2 * lanes);
+      store(d, place + 3 * lanes);
     }
   }
   if (whole == lanes) return;
