@@ -27,6 +27,7 @@ struct Shape {
 };
 
 const std::vector<Shape> shapes{
+    {"depthwise", 2, 41, 41, {7, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 41},
     {"3x3", 3, 5, 7, {9, 11}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
     {"one channel, one filter", 2, 1, 1, {4, 4}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
     {"more channels and filters than lanes", 2, 70, 67, {5, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
@@ -39,7 +40,6 @@ const std::vector<Shape> shapes{
     {"padded by more than its input", 2, 3, 4, {2, 3}, {3, 3}, {1, 1}, {6, 5}, {1, 1}},
     {"groups", 2, 12, 18, {6, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 3},
     {"groups of more filters than lanes", 2, 4, 70, {6, 7}, {3, 3}, {2, 1}, {1, 1}, {1, 1}, 2},
-    {"depthwise", 2, 41, 41, {7, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 41},
     {"depthwise, strided", 2, 8, 8, {10, 9}, {5, 3}, {2, 2}, {2, 1}, {1, 1}, 8},
     {"depthwise with two filters for each channel", 2, 9, 18, {7, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 9},
     {"one dimension", 3, 5, 9, {31}, {4}, {3}, {2}, {2}},

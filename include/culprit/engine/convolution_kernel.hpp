@@ -305,7 +305,9 @@ class ConvolutionTiles {
     const Index tiles = groups_ * tiles_;
     const auto one_sample = [&](Index sample, Index grain) {
       thread_local std::vector<T> memory;
-      T* const packed = scratch(memory, (channels_ + x_lanes_ - 1) / x_lanes_ * block_elements_);
+      // Rows of the last tile that are dropped may start at channels further on, and read beyond the end.
+      const Index elements = (channels_ + x_lanes_ - 1) / x_lanes_ * block_elements_;
+      T* const packed = scratch(memory, elements + lanes_);
       pack_input(sample, packed);
       culprit::detail::in_parallel(0, tiles, grain, [&](Index begin, Index end) {
         for (Index i = begin; i < end; ++i) compute(packed, sample, i / tiles_, i % tiles_, consumer);
