@@ -19,9 +19,10 @@ struct Shape {
 };
 
 struct Job {
-  explicit Job(const Shape& shape)
-      : x(torch::randn({shape.batch, shape.inputs, shape.side, shape.side})),
-        weight(torch::randn({shape.outputs, shape.inputs / shape.groups, shape.taps, shape.taps})),
+  Job(const Shape& shape, at::MemoryFormat format)
+      : x(torch::randn({shape.batch, shape.inputs, shape.side, shape.side}).contiguous(format)),
+        weight(torch::randn({shape.outputs, shape.inputs / shape.groups, shape.taps, shape.taps})
+                   .contiguous(format)),
         use{cu::visit::ParameterUse::Kind::convolution, 0,     x, {}, {shape.stride, shape.stride},
             {shape.taps / 2, shape.taps / 2},           {1, 1}} {
     torch::manual_seed(1);
@@ -45,8 +46,8 @@ struct Job {
   double operations = 0;
 };
 
-void saliency(benchmark::State& state, const Shape& shape) {
-  Job job(shape);
+void saliency(benchmark::State& state, const Shape& shape, at::MemoryFormat format) {
+  Job job(shape, format);
   const cu::aggregate::MeanAbs mean_abs;
   for ([[maybe_unused]] const auto turn : state) {
     cu::engine::reduce_convolution(mean_abs, job.use, job.layer, job.x, job.dy, job.profiles);
@@ -55,8 +56,8 @@ void saliency(benchmark::State& state, const Shape& shape) {
   job.report(state);
 }
 
-void weight_gradient(benchmark::State& state, const Shape& shape) {
-  const Job job(shape);
+void weight_gradient(benchmark::State& state, const Shape& shape, at::MemoryFormat format) {
+  const Job job(shape, format);
   for ([[maybe_unused]] const auto turn : state) {
     const auto gradient = std::get<1>(
         at::convolution_backward(job.dy, job.x, job.weight, c10::nullopt, job.use.stride, job.use.padding,
@@ -85,9 +86,14 @@ const bool registered = [] {
            {"mobilenet/256x7x7_depthwise", 32, 256, 256, 7, 3, 1, 256},
            {"mobilenet/128x14x14_1x1", 32, 128, 128, 14, 1, 1, 1},
        }) {
-    benchmark::RegisterBenchmark(("layer/saliency/" + shape.name).c_str(), saliency, shape)->UseRealTime();
-    benchmark::RegisterBenchmark(("layer/weight_gradient/" + shape.name).c_str(), weight_gradient, shape)
-        ->UseRealTime();
+    for (const auto format : {at::MemoryFormat::Contiguous, at::MemoryFormat::ChannelsLast}) {
+      const std::string name =
+          shape.name + (format == at::MemoryFormat::ChannelsLast ? "/channels_last" : "/contiguous");
+      benchmark::RegisterBenchmark(("layer/saliency/" + name).c_str(), saliency, shape, format)
+          ->UseRealTime();
+      benchmark::RegisterBenchmark(("layer/weight_gradient/" + name).c_str(), weight_gradient, shape, format)
+          ->UseRealTime();
+    }
   }
   return true;
 }();

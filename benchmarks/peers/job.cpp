@@ -44,9 +44,10 @@ Repetition training_step(const Model& model, torch::Tensor inputs, const torch::
 }
 
 template <class Engine>
-Repetition profiles(const Model& model, const torch::Tensor& inputs, const torch::Tensor& labels) {
+Repetition profiles(const Engine& engine, const Model& model, const torch::Tensor& inputs,
+                    const torch::Tensor& labels) {
   const cu::Profiler profiler{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
-                              Engine{}};
+                              engine};
   return [=, plan = profiler.plan(model)] { return profiler.batch(plan, inputs, labels).profiles; };
 }
 
@@ -54,9 +55,14 @@ Repetition make(const std::string& method, const Model& model, const torch::Tens
                 const torch::Tensor& labels) {
   if (method == "contiguous") return training_step(model, inputs, labels, at::MemoryFormat::Contiguous);
   if (method == "channels_last") return training_step(model, inputs, labels, at::MemoryFormat::ChannelsLast);
-  if (method == "batched") return profiles<cu::engine::Batched>(model, inputs, labels);
-  if (method == "loop") return profiles<cu::engine::Loop>(model, inputs, labels);
-  throw cu::Error(cu::ErrorCode::argument, "METHOD", "contiguous, channels_last, batched or loop", method);
+  const cu::engine::Batched workers{.workers = at::get_num_threads()};
+  if (method == "workers") return profiles(workers, model, inputs, labels);
+  if (method == "workers_channels_last") {
+    return profiles(workers, model, inputs.contiguous(at::MemoryFormat::ChannelsLast), labels);
+  }
+  if (method == "batched") return profiles(cu::engine::Batched{}, model, inputs, labels);
+  if (method == "loop") return profiles(cu::engine::Loop{}, model, inputs, labels);
+  throw cu::Error(cu::ErrorCode::argument, "METHOD", "a method of JOBS in run.py", method);
 }
 
 /// @param values  contiguous

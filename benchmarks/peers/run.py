@@ -33,6 +33,8 @@ REFERENCE = "autograd_grad"
 JOBS = {
     "contiguous": "training step, C++",
     "channels_last": "training step, C++, channels last",
+    "workers_channels_last": "culprit Batched, workers, ch. last",
+    "workers": "culprit Batched, workers",
     "batched": "culprit engine::Batched",
     "loop": "culprit engine::Loop",
     "training_step": "training step, Python",

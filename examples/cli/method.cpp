@@ -6,6 +6,8 @@
 #include <string_view>
 #include <utility>
 
+#include <ATen/Parallel.h>
+
 #include "culprit/aggregate/aggregate.hpp"
 #include "culprit/distance/distance.hpp"
 #include "culprit/engine/batched.hpp"
@@ -79,6 +81,7 @@ std::unique_ptr<const Method> make_method(const Options& options) {
                           {options.boost, options.noise_iters, options.noise_std, options.seed.value_or(0)}};
   const select::LayerRange range = layer_range(options.layers);
 
+  const engine::Batched batched{.workers = options.device == "cpu" ? at::get_num_threads() : 1};
   const auto compose = [&](auto aggregation, auto engine, auto loss) -> std::unique_ptr<const Method> {
     auto profiler =
         Profiler(aggregation, standardization, visit::ConvFilters{}, engine, std::move(loss)).within(range);
@@ -89,7 +92,7 @@ std::unique_ptr<const Method> make_method(const Options& options) {
       options.aggregate, [&](auto aggregation) -> std::unique_ptr<const Method> {
         const auto with_loss = [&](auto loss) {
           return options.engine == "loop" ? compose(aggregation, engine::Loop{}, std::move(loss))
-                                          : compose(aggregation, engine::Batched{}, std::move(loss));
+                                          : compose(aggregation, batched, std::move(loss));
         };
         if (options.target == "label") return with_loss(loss::CrossEntropy{});
         if (options.target == "predicted") return with_loss(loss::AtTarget<loss::PredictedClass>{});

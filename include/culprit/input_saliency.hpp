@@ -102,14 +102,16 @@ class InputSaliency {
   [[nodiscard]] std::vector<InputGradient> batch(const visit::Plan& plan, const at::Tensor& inputs,
                                                  const at::Tensor& targets, const Baseline& baseline) const {
     if (options_.noise_iters > 0) return averaged(plan, inputs, targets, baseline);
-    std::vector<Sight> sights;
+    std::vector<std::vector<Sight>> sights(static_cast<std::size_t>(inputs.size(0)));  // by first sample
     const engine::Vjp result =
-        profiler_.vjp(plan, inputs, targets, engine::Cotangent([&](const at::Tensor& profiles, Index) {
-                        const std::vector<Sight> more = look(profiles, baseline);
-                        sights.insert(sights.end(), more.begin(), more.end());
-                        return slopes(profiles, baseline, more);
+        profiler_.vjp(plan, inputs, targets, engine::Cotangent([&](const at::Tensor& profiles, Index first) {
+                        std::vector<Sight>& some = sights[static_cast<std::size_t>(first)];
+                        some = look(profiles, baseline);
+                        return slopes(profiles, baseline, some);
                       }));
-    return results(sights, result.input_gradient);
+    std::vector<Sight> all;
+    for (std::vector<Sight>& some : sights) std::move(some.begin(), some.end(), std::back_inserter(all));
+    return results(all, result.input_gradient);
   }
 
  private:

@@ -102,12 +102,18 @@ TEST_CASE("A batch has the gradients of its samples, and they point where the di
   const auto together = saliency.batch(*bench.plan, bench.inputs, bench.targets, *bench.baseline);
   CHECK(ModelState(bench.plan->model) == before);
   REQUIRE(together.size() == 6);
+  const Profiler on_workers{aggregate::MeanAbs{}, standardize::ZScore{}, visit::ConvFilters{},
+                            engine::Batched{.workers = 4}};
+  const auto in_parts = InputSaliency{on_workers, distance::Cosine{}, select::Top{.count = 3}}.batch(
+      *bench.plan, bench.inputs, bench.targets, *bench.baseline);
   for (Index i = 0; i < 6; ++i) {
     const InputGradient alone = saliency(bench.model, bench.sample(i), *bench.baseline);
     const InputGradient& in_batch = together[static_cast<std::size_t>(i)];
     CHECK(alone.gradient.sizes() == at::IntArrayRef{3, 6, 6});
     CHECK(apart(in_batch.gradient, alone.gradient) <= 1e-9);
+    CHECK(apart(in_parts[static_cast<std::size_t>(i)].gradient, alone.gradient) <= 1e-9);
     CHECK(in_batch.boosted == alone.boosted);
+    CHECK(in_parts[static_cast<std::size_t>(i)].boosted == alone.boosted);
     CHECK(in_batch.boosted == in_batch.profile.select(select::Top{.count = 3}));
     CHECK((in_batch.profile.values() - bench.profiler(bench.model, bench.sample(i), *bench.baseline).values())
               .cwiseAbs()

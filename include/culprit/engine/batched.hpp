@@ -11,12 +11,14 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <c10/util/Exception.h>
 
+#include "culprit/detail/parallel.hpp"
 #include "culprit/engine/engine.hpp"
 #include "culprit/engine/loop.hpp"
 #include "culprit/engine/reduce.hpp"
@@ -155,36 +157,24 @@ inline void warn_fallback(const std::string& cause) {
 struct Batched {
   Index block_bytes = Index{8} << 20U;  ///< bound on the temporary block of one layer (at least one sample)
 
+  /// Threads that each take a part of the batch through forward and backward pass, with one thread of
+  /// LibTorch's in each: faster than to share each operator among LibTorch's threads. More than 1 is for
+  /// models, losses and aggregations that may be called from several threads at a time, as LibTorch's layers
+  /// and TorchScript may in evaluation mode.
+  Index workers = 1;
+
   /// @param inputs  [B, ...] @param targets  [B, ...] as the loss takes them
   template <Aggregation A, Loss L>
   [[nodiscard]] BatchResult operator()(const visit::Plan& plan, const A& aggregation, const L& loss,
                                        const at::Tensor& inputs, const at::Tensor& targets) const {
     const GradientScope scope(plan.model);
-    if (const std::string uncovered = detail::probe(plan, inputs); !uncovered.empty()) {
-      detail::warn_fallback(uncovered);
-      return Loop{}(plan, aggregation, loss, inputs, targets);
-    }
-    BatchResult result;
-    result.profiles = at::empty({inputs.size(0), plan.units->size()}, at::dtype(profile_dtype(plan)));
-    const auto taps = std::make_shared<detail::TapInserter>(plan, inputs.size(0));
-    detail::Reduction reduction(plan, aggregation, block_bytes, taps->uses, result.profiles);
-    taps->sink = [&](const visit::ParameterUse& use, const at::Tensor& dy) { reduction.take(use, dy); };
-    {
-      const at::Tensor outputs =
-          visit::OperatorObserver::observe(taps, [&] { return plan.model.forward(private_copy(inputs)); });
-      if (taps->uncovered.empty()) {
-        at::Tensor gradient;
-        std::tie(result.losses, gradient) = seed(loss, outputs, private_copy(targets));
-        if (outputs.requires_grad()) torch::autograd::backward({outputs}, {gradient});
-        result.outputs = outputs.detach();
-      }
-    }
-    if (!taps->uncovered.empty()) {
-      detail::warn_fallback(taps->uncovered);
-      return Loop{}(plan, aggregation, loss, inputs, targets);
-    }
-    reduction.finish();
-    return result;
+    std::vector<BatchResult> parts;
+    const bool separable =
+        each_part(plan, inputs, targets, parts, [&](BatchResult& part, const Samples& samples) {
+          return run(plan, aggregation, loss, samples.inputs, samples.targets, part);
+        });
+    if (!separable) return Loop{}(plan, aggregation, loss, inputs, targets);
+    return joined(parts);
   }
 
   /// The vector-Jacobian product of the raw profiles for all samples at once, without a graph of any
@@ -200,21 +190,107 @@ struct Batched {
                         const at::Tensor& inputs, const at::Tensor& targets,
                         const Cotangent& cotangent) const {
     const GradientScope scope(plan.model);
-    const at::Tensor variable = differentiable_copy(inputs);
-    std::string uncovered = detail::probe(plan, inputs);
-    const auto keeper = std::make_shared<detail::HistoryKeeper>(plan, inputs.size(0));
-    at::Tensor outputs;
-    if (uncovered.empty()) {
-      outputs =
-          visit::OperatorObserver::observe(keeper, [&] { return plan.model.forward(variable.clone()); });
-      uncovered = keeper->uncovered;
+    std::mutex mutex;
+    std::vector<Vjp> parts;
+    const bool separable = each_part(plan, inputs, targets, parts, [&](Vjp& part, const Samples& samples) {
+      const Cotangent of_part = [&](const at::Tensor& profiles, Index first) {
+        const std::lock_guard one_at_a_time(mutex);
+        return cotangent(profiles, samples.first + first);
+      };
+      return run_vjp(plan, aggregation, loss, samples.inputs, samples.targets, of_part, part);
+    });
+    if (!separable) return Loop{}.vjp(plan, aggregation, loss, inputs, targets, cotangent);
+    std::vector<BatchResult> batches;
+    std::vector<at::Tensor> gradients;
+    for (const Vjp& part : parts) {
+      batches.push_back(part.batch);
+      gradients.push_back(part.input_gradient);
     }
-    if (!uncovered.empty()) {
-      detail::warn_fallback(uncovered);
-      return Loop{}.vjp(plan, aggregation, loss, inputs, targets, cotangent);
-    }
+    return {joined(batches), joined(gradients)};
+  }
 
-    Vjp result;
+ private:
+  /// Those of one worker.
+  struct Samples {
+    at::Tensor inputs, targets;
+    Index first;  ///< of the batch
+  };
+
+  /// Fills a result for each worker by `each(part, samples)`, which says why these samples cannot be
+  /// separated, or nothing.
+  /// @returns whether they all can
+  template <class Part, class Each>
+  bool each_part(const visit::Plan& plan, const at::Tensor& inputs, const at::Tensor& targets,
+                 std::vector<Part>& parts, const Each& each) const {
+    std::string uncovered = detail::probe(plan, inputs);
+    const Index batch = inputs.size(0);
+    const Index number = std::max<Index>(1, std::min(workers, batch));
+    if (uncovered.empty() && number == 1) {
+      uncovered = each(parts.emplace_back(), Samples{inputs, targets, 0});
+    } else if (uncovered.empty()) {
+      if (targets.dim() == 0 || targets.size(0) != batch) {
+        throw Error(ErrorCode::shape, "targets", "[" + std::to_string(batch) + ", ...], one for each sample",
+                    c10::str(targets.sizes()));
+      }
+      parts.resize(static_cast<std::size_t>(number));
+      std::vector<std::string> causes(parts.size());
+      culprit::detail::on_workers(number, [&](Index worker) {
+        const Index first = batch * worker / number;
+        const Index count = batch * (worker + 1) / number - first;
+        const auto place = static_cast<std::size_t>(worker);
+        causes[place] = each(parts[place],
+                             Samples{inputs.narrow(0, first, count), targets.narrow(0, first, count), first});
+      });
+      for (const std::string& cause : causes) {
+        if (uncovered.empty()) uncovered = cause;
+      }
+    }
+    if (!uncovered.empty()) detail::warn_fallback(uncovered);
+    return uncovered.empty();
+  }
+
+  static at::Tensor joined(const std::vector<at::Tensor>& parts) {
+    return parts.size() == 1 ? parts.front() : at::cat(parts);
+  }
+
+  static BatchResult joined(const std::vector<BatchResult>& parts) {
+    std::vector<at::Tensor> profiles, outputs, losses;
+    for (const BatchResult& part : parts) {
+      profiles.push_back(part.profiles);
+      outputs.push_back(part.outputs);
+      losses.push_back(part.losses);
+    }
+    return {joined(profiles), joined(outputs), joined(losses)};
+  }
+
+  /// One forward and one backward pass. @returns why the samples cannot be separated; empty when they can
+  template <Aggregation A, Loss L>
+  std::string run(const visit::Plan& plan, const A& aggregation, const L& loss, const at::Tensor& inputs,
+                  const at::Tensor& targets, BatchResult& result) const {
+    result.profiles = at::empty({inputs.size(0), plan.units->size()}, at::dtype(profile_dtype(plan)));
+    const auto taps = std::make_shared<detail::TapInserter>(plan, inputs.size(0));
+    detail::Reduction reduction(plan, aggregation, block_bytes, taps->uses, result.profiles);
+    taps->sink = [&](const visit::ParameterUse& use, const at::Tensor& dy) { reduction.take(use, dy); };
+    const at::Tensor outputs =
+        visit::OperatorObserver::observe(taps, [&] { return plan.model.forward(private_copy(inputs)); });
+    if (!taps->uncovered.empty()) return taps->uncovered;
+    at::Tensor gradient;
+    std::tie(result.losses, gradient) = seed(loss, outputs, private_copy(targets));
+    if (outputs.requires_grad()) torch::autograd::backward({outputs}, {gradient});
+    result.outputs = outputs.detach();
+    reduction.finish();
+    return {};
+  }
+
+  template <DifferentiableAggregation A, Loss L>
+  std::string run_vjp(const visit::Plan& plan, const A& aggregation, const L& loss, const at::Tensor& inputs,
+                      const at::Tensor& targets, const Cotangent& cotangent, Vjp& result) const {
+    const at::Tensor variable = differentiable_copy(inputs);
+    const auto keeper = std::make_shared<detail::HistoryKeeper>(plan, inputs.size(0));
+    const at::Tensor outputs =
+        visit::OperatorObserver::observe(keeper, [&] { return plan.model.forward(variable.clone()); });
+    if (!keeper->uncovered.empty()) return keeper->uncovered;
+
     BatchResult& batch = result.batch;
     const auto [losses, seeds] = seed(loss, outputs, private_copy(targets), History::kept);
     batch.losses = losses;
@@ -266,10 +342,9 @@ struct Batched {
                                                     /*allow_unused=*/true)[0];
     }
     if (!result.input_gradient.defined()) result.input_gradient = at::zeros_like(inputs);
-    return result;
+    return {};
   }
 
- private:
   /// dY of each use that was kept, as a function of the inputs; undefined where the loss does not reach.
   static torch::autograd::variable_list gradients_of_uses(const at::Tensor& outputs, const at::Tensor& seeds,
                                                           const detail::HistoryKeeper& keeper) {

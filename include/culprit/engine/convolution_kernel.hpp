@@ -66,7 +66,7 @@ struct TileRow {
   }
 
   template <bool elementwise>
-  [[gnu::always_inline]] void add(const T*& x, Index step, const TileRow& y) {
+  [[gnu::always_inline]] void add(const T* x, const TileRow& y) {
     if constexpr (elementwise) {
       const TileRow both(x);
       low += both.low * y.low;
@@ -75,7 +75,6 @@ struct TileRow {
       low += *x * y.low;
       high += *x * y.high;
     }
-    x += step;
   }
 };
 
@@ -96,21 +95,21 @@ template <bool elementwise, class T, std::size_t bytes>
     r0 = Row(tile), r1 = Row(tile + lanes), r2 = Row(tile + 2 * lanes);
     r3 = Row(tile + 3 * lanes), r4 = Row(tile + 4 * lanes), r5 = Row(tile + 5 * lanes);
   }
-  const Index step = positions.column_step;
+  const T *x0 = x + offsets[0], *x1 = x + offsets[1], *x2 = x + offsets[2];
+  const T *x3 = x + offsets[3], *x4 = x + offsets[4], *x5 = x + offsets[5];
   for (Index row = 0; row < positions.rows; ++row) {
-    const T *x0 = x + offsets[0], *x1 = x + offsets[1], *x2 = x + offsets[2];
-    const T *x3 = x + offsets[3], *x4 = x + offsets[4], *x5 = x + offsets[5];
+    Index at = row * positions.row_step;
     for (Index column = 0; column < positions.columns; ++column) {
       const Row both(y);
       y += lanes;
-      r0.template add<elementwise>(x0, step, both);
-      r1.template add<elementwise>(x1, step, both);
-      r2.template add<elementwise>(x2, step, both);
-      r3.template add<elementwise>(x3, step, both);
-      r4.template add<elementwise>(x4, step, both);
-      r5.template add<elementwise>(x5, step, both);
+      r0.template add<elementwise>(x0 + at, both);
+      r1.template add<elementwise>(x1 + at, both);
+      r2.template add<elementwise>(x2 + at, both);
+      r3.template add<elementwise>(x3 + at, both);
+      r4.template add<elementwise>(x4 + at, both);
+      r5.template add<elementwise>(x5 + at, both);
+      at += positions.column_step;
     }
-    x += positions.row_step;
   }
   r0.write(tile), r1.write(tile + lanes), r2.write(tile + 2 * lanes);
   r3.write(tile + 3 * lanes), r4.write(tile + 4 * lanes), r5.write(tile + 5 * lanes);
@@ -184,6 +183,17 @@ struct Convolution {
   [[nodiscard]] bool depthwise() const { return inputs == 1 && outputs == 1 && groups > 1; }
 };
 
+/// The instructions for a layer's tiles: those with the largest vectors, unless half as wide a tile holds all
+/// filters that lie side by side.
+template <class T>
+Instructions instructions_for(const visit::ParameterUse& use, at::IntArrayRef weight) {
+  const bool depthwise = weight[1] == 1 && weight[0] == use.groups;
+  const auto filters = static_cast<std::size_t>(depthwise ? weight[0] : weight[0] / use.groups);
+  const Instructions best = best_instructions();
+  const bool half_empty = filters * sizeof(T) <= 2 * vector_bytes(Instructions::avx2);
+  return best == Instructions::avx512 && half_empty ? Instructions::avx2 : best;
+}
+
 /// Strides of a sample: from channel to channel, row to row, column to column.
 struct Strides {
   Index channel, row, column;
@@ -226,6 +236,10 @@ void pack_row(const T* from, const Strides& strides, Index channels, Index colum
     }
   }
   if (whole == lanes) return;
+  if (strides.channel == 1 && strides.column == lanes && channels == lanes) {
+    std::copy(from, from + columns * lanes, to);
+    return;
+  }
   for (Index column = 0; column < columns; ++column) {
     T* const place = to + column * lanes;
     const T* const source = from + column * strides.column;
@@ -343,20 +357,28 @@ class ConvolutionTiles {
     }
   }
 
-  /// @param y  [positions, lanes]
-  void pack_gradient(Index sample, Index filter, Index count, T* y) const {
+  /// The gradient of these filters' outputs, [positions, lanes]: in its place, or laid out in `memory`.
+  const T* pack_gradient(Index sample, Index filter, Index count, std::vector<T>& memory) const {
     const T* const from = dy_.const_data_ptr<T>() + sample * dy_.stride(0) + filter * dy_strides_.channel;
     const auto [rows, columns] = layer_.positions;
-    if (rows == 1 || dy_strides_.row == columns * dy_strides_.column)
-      return pack_row(from, dy_strides_, count, rows * columns, lanes_, y);
-    for (Index row = 0; row < rows; ++row)
-      pack_row(from + row * dy_strides_.row, dy_strides_, count, columns, lanes_, y + row * columns * lanes_);
+    const bool one_row = rows == 1 || dy_strides_.row == columns * dy_strides_.column;
+    const bool as_wanted = dy_strides_.channel == 1 && dy_strides_.column == lanes_ && count == lanes_;
+    if (one_row && as_wanted) return from;
+    T* const y = scratch(memory, rows * columns * lanes_);
+    if (one_row) {
+      pack_row(from, dy_strides_, count, rows * columns, lanes_, y);
+    } else {
+      for (Index row = 0; row < rows; ++row)
+        pack_row(from + row * dy_strides_.row, dy_strides_, count, columns, lanes_,
+                 y + row * columns * lanes_);
+    }
+    return y;
   }
 
   template <class Consumer>
   void compute(const T* packed, Index sample, Index group, Index tile, const Consumer& consumer) const {
     // What a pass over the tiles of a chunk reads and writes stays in the first-level cache.
-    constexpr Index positions_in_block = 192;
+    constexpr Index positions_in_block = 512;
     constexpr Index rows_in_chunk = 16 * tile_rows;
     const Index rows_in_block = std::max<Index>(1, positions_in_block / walk_.columns);
     const Index pieces = std::max<Index>(1, walk_.columns / positions_in_block);
@@ -366,9 +388,8 @@ class ConvolutionTiles {
     const Index first = tile * lanes_;
     const Index count = std::min(lanes_, filters_ - first);
     const Index filter = group * filters_ + first;
-    T* const y = scratch(gradient_memory, layer_.positions[0] * layer_.positions[1] * lanes_);
+    const T* const y = pack_gradient(sample, filter, count, gradient_memory);
     T* const values = scratch(chunk_memory, rows_in_chunk * lanes_);
-    pack_gradient(sample, filter, count, y);
     const Index size = layer_.size();
     const Index* const offsets =
         offsets_.data() + (depthwise_ ? first : group * layer_.inputs) * (size / layer_.inputs);

@@ -163,7 +163,7 @@ template <ScalarAggregation A>
 void reduce_convolution(const A& policy, const visit::ParameterUse& use, const Layer& layer,
                         const at::Tensor& x, const at::Tensor& dy, at::Tensor& profiles) {
   AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "culprit::reduce_convolution", [&] {
-    const detail::Instructions set = detail::best_instructions();
+    const auto set = detail::instructions_for<scalar_t>(use, layer.shape);
     const detail::ConvolutionTiles<scalar_t> tiles(set, use, layer.shape, x, dy);
     auto* const target = profiles.mutable_data_ptr<scalar_t>() + layer.first;
     tiles([&](Index sample, Index filter, Index filters) {

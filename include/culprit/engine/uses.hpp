@@ -61,6 +61,42 @@ class Tap final : public torch::autograd::Node {
   GradientSink sink_;
 };
 
+/// The backward node of a batch norm with running statistics, y = a_c x + b_c for channel c: dX = a_c dY.
+///
+/// LibTorch's own node keeps X for a sum over the batch that only the gradients of scale and shift need.
+class ScaleByChannel final : public torch::autograd::Node {
+ public:
+  explicit ScaleByChannel(at::Tensor factors) : factors_(std::move(factors)) {}
+
+  /// @param output  to take this node as its history @param factors  a, [C]
+  static void attach(at::Tensor& output, const at::Tensor& input, const at::Tensor& factors) {
+    std::vector<std::int64_t> shape(static_cast<std::size_t>(output.dim()), 1);
+    shape[1] = output.size(1);
+    at::Tensor broadcast = factors.reshape(shape);
+    if (!output.is_contiguous()) {  // a whole row side by side, for a loop that is longer than the channels
+      shape.back() = output.size(-1);
+      broadcast = broadcast.expand(shape).contiguous(output.suggest_memory_format());
+    }
+    const auto node = std::make_shared<ScaleByChannel>(broadcast);
+    node->set_next_edges({torch::autograd::impl::gradient_edge(input)});
+    output = output.detach();
+    torch::autograd::set_history(output, node);
+  }
+
+  torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
+    at::Tensor& gradient = gradients[0];
+    if (!gradient.defined()) return {at::Tensor()};
+    const bool ours = gradient.use_count() == 1 && gradient.has_storage() &&
+                      gradient.storage().use_count() == 1 && gradient.is_non_overlapping_and_dense();
+    return {ours ? gradient.mul_(factors_) : gradient.mul(factors_)};
+  }
+
+  void release_variables() override { factors_.reset(); }
+
+ private:
+  at::Tensor factors_;  // broadcastable to the gradient
+};
+
 /// Sees the uses of a forward pass whose samples can be separated, and why they cannot.
 class UseObserver : public visit::OperatorObserver {
  public:
@@ -86,7 +122,7 @@ class UseObserver : public visit::OperatorObserver {
     on_separable_use(std::move(use), output);
   }
 
-  void on_batch_norm(const visit::BatchNormUse& use, at::Tensor& /*output*/) final {
+  void on_batch_norm(const visit::BatchNormUse& use, at::Tensor& /*output*/) override {
     if (use.batch_statistics && batch_ > 1) uncovered = "batch norm over the batch";
   }
 
@@ -111,6 +147,19 @@ class TapInserter final : public UseObserver {
     const auto edge = torch::autograd::impl::gradient_edge(output);
     if (output.requires_grad()) tap->set_next_edges({edge});
     torch::autograd::set_history(output, tap);
+  }
+
+  void on_batch_norm(const visit::BatchNormUse& use, at::Tensor& output) override {
+    UseObserver::on_batch_norm(use, output);
+    const auto constant = [](const at::Tensor& tensor) {
+      return !tensor.defined() || !tensor.requires_grad();
+    };
+    if (use.batch_statistics || !output.requires_grad() || !constant(use.scale) || !constant(use.shift) ||
+        !constant(use.running_variance) || !constant(use.running_mean)) {
+      return;
+    }
+    const at::Tensor inverse = (use.running_variance + use.epsilon).rsqrt();
+    ScaleByChannel::attach(output, use.input, use.scale.defined() ? inverse * use.scale : inverse);
   }
 
   GradientSink sink;  ///< where gradients go in the backward pass

@@ -81,7 +81,7 @@ inline at::Tensor gradient_by_tiles(const visit::ParameterUse& use, at::IntArray
   AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "culprit::gradient_by_tiles", [&] {
     auto* const all = gradients.mutable_data_ptr<scalar_t>();
     const Index size = c10::multiply_integers(weight_shape.slice(1));
-    const ConvolutionTiles<scalar_t> tiles(best_instructions(), use, weight_shape, x, dy);
+    const ConvolutionTiles<scalar_t> tiles(instructions_for<scalar_t>(use, weight_shape), use, weight_shape, x, dy);
     tiles([&](Index sample, Index filter, Index filters) {
       return TileWriter<scalar_t>{all + sample * gradients.stride(0) + filter * size, filters, size,
                                   tiles.lanes()};

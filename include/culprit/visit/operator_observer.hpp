@@ -38,8 +38,9 @@ struct ParameterUse {
 /// One application of a batch norm; what it does not have is undefined.
 struct BatchNormUse {
   at::Tensor input;
-  at::Tensor scale, shift, running_mean;  ///< [C]
-  bool batch_statistics = false;          ///< of the input instead of the running ones
+  at::Tensor scale, shift, running_mean, running_variance;  ///< [C]
+  bool batch_statistics = false;                            ///< of the input instead of the running ones
+  double epsilon = 0.0;                                     ///< added to the variance
 };
 
 /// Sees the operators of a forward pass that take observed parameters, in eager and TorchScript models alike.
@@ -138,11 +139,16 @@ class OperatorObserver : public c10::DebugInfoBase {
 
   bool apply_batch_norm(const c10::OperatorHandle& op, c10::DispatchKeySet below, torch::jit::Stack* stack,
                         c10::ArrayRef<c10::IValue> arguments) {
-    const BatchNormUse use{arguments[0].toTensor(), tensor_or_undefined(arguments[1]),
-                           tensor_or_undefined(arguments[2]), tensor_or_undefined(arguments[3]),
-                           arguments[5].toBool()};
+    const BatchNormUse use{arguments[0].toTensor(),
+                           tensor_or_undefined(arguments[1]),
+                           tensor_or_undefined(arguments[2]),
+                           tensor_or_undefined(arguments[3]),
+                           tensor_or_undefined(arguments[4]),
+                           arguments[5].toBool(),
+                           arguments[7].toDouble()};
     op.redispatchBoxed(below, stack);  // its own parameters are seen like those of any other operator
     at::Tensor output = torch::jit::pop(*stack).toTensor();
+    const c10::impl::ExcludeDispatchKeyGuard exclude(key);
     on_batch_norm(use, output);
     torch::jit::push(*stack, std::move(output));
     return true;
