@@ -2,9 +2,11 @@
 //
 // Tiles of a convolution's weight gradient by every instruction set that runs here, against autograd's
 // gradient of each sample in float64.
+#include <cstdint>
 #include <iostream>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include <torch/torch.h>
@@ -62,10 +64,12 @@ at::Tensor laid_out(const at::Tensor& values, Layout layout) {
   return values;
 }
 
-template <class T>
+/// @tparam T  of the sums @tparam S  of x and dy, as ConvolutionTiles has them
+template <class T, class S = T>
 void check(const Shape& shape, Instructions set, Layout layout) {
-  CAPTURE(shape.name, static_cast<int>(set), static_cast<int>(layout), sizeof(T));
-  const auto dtype = c10::CppTypeToScalarType<T>::value;
+  CAPTURE(shape.name, static_cast<int>(set), static_cast<int>(layout), sizeof(T), sizeof(S));
+  const auto sum_dtype = c10::CppTypeToScalarType<T>::value;
+  const auto dtype = std::is_same_v<S, T> ? sum_dtype : at::kBFloat16;
   const auto full = [](std::vector<Index> front, const std::vector<Index>& back) {
     front.insert(front.end(), back.begin(), back.end());
     return front;
@@ -88,7 +92,8 @@ void check(const Shape& shape, Instructions set, Layout layout) {
     return at::stack(each).flatten(1);
   };
   const at::Tensor expected = reference(dy, x);
-  // A sum of n products in floating point is off by at most (n + 1) * eps * sum of their absolute values.
+  // A sum of n products in floating point is off by at most (n + 1) * eps * sum of their absolute values;
+  // those of two bfloat16 numbers are exact.
   const auto positions = static_cast<double>(c10::multiply_integers(dy.sizes().slice(2)));
   const double eps = std::numeric_limits<T>::epsilon();
   const at::Tensor allowed = (positions + 1) * eps * reference(dy.abs(), x.abs());
@@ -98,9 +103,9 @@ void check(const Shape& shape, Instructions set, Layout layout) {
   use.groups = shape.groups;
   REQUIRE(engine::detail::has_tiles(use, weight_shape, x, dy));
   const Index size = weight.numel() / shape.outputs;
-  const engine::detail::ConvolutionTiles<T> tiles(set, use, weight_shape, x, dy);
-  at::Tensor gradients = at::full(expected.sizes(), std::numeric_limits<T>::quiet_NaN(), dtype);
-  at::Tensor means = at::full({shape.batch, shape.outputs}, std::numeric_limits<T>::quiet_NaN(), dtype);
+  const engine::detail::ConvolutionTiles<T, S> tiles(set, use, weight_shape, x, dy);
+  at::Tensor gradients = at::full(expected.sizes(), std::numeric_limits<T>::quiet_NaN(), sum_dtype);
+  at::Tensor means = at::full({shape.batch, shape.outputs}, std::numeric_limits<T>::quiet_NaN(), sum_dtype);
   T* const all = gradients.mutable_data_ptr<T>();
   tiles([&](Index sample, Index filter, Index filters) {
     return engine::detail::TileWriter<T>{all + (sample * shape.outputs + filter) * size, filters, size,
@@ -132,6 +137,7 @@ void check_all(Instructions set, const std::string& name) {
          {Layout::contiguous, Layout::channels_last, Layout::every_second_column, Layout::expanded}) {
       check<float>(shape, set, layout);
       check<double>(shape, set, layout);
+      check<float, std::uint16_t>(shape, set, layout);
     }
   }
 }

@@ -51,21 +51,24 @@ class Reduction {
     ++seen_[i];
     const bool shared = uses_[i] > 1;
     if (shared && !summed_[i].defined()) {
-      summed_[i] = at::zeros({dy.size(0), plan_.parameters[i].numel()}, dy.options());
+      summed_[i] = at::zeros({dy.size(0), plan_.parameters[i].numel()}, dy.options().dtype(wide(dy)));
     }
+    // Where the model computes with fewer bits than it has in this input, those are what it multiplied.
+    const at::Tensor x = use.input.to(dy.scalar_type());
     if constexpr (ScalarAggregation<A>) {
-      if (!shared && layer.count == layer.shape.front() && has_tiles(use, layer.shape, use.input, dy) &&
-          dy.scalar_type() == profiles_.scalar_type()) {
-        reduce_convolution(aggregation_, use, layer, use.input, dy, profiles_);
+      if (!shared && layer.count == layer.shape.front() && has_tiles(use, layer.shape, x, dy) &&
+          wide(dy) == profiles_.scalar_type()) {
+        reduce_convolution(aggregation_, use, layer, x, dy, profiles_);
         return;
       }
     }
-    const Index sample_bytes = dy.element_size() * block_elements(use, layer.shape, use.input, dy);
+    const Index sample_bytes =
+        static_cast<Index>(c10::elementSize(wide(dy))) * block_elements(use, layer.shape, x, dy);
     const Index samples = std::max<Index>(1, block_bytes_ / sample_bytes);
     for (Index begin = 0; begin < dy.size(0); begin += samples) {
       const Index count = std::min(samples, dy.size(0) - begin);
-      const at::Tensor gradient =
-          weight_gradient(use, layer.shape, use.input.narrow(0, begin, count), dy.narrow(0, begin, count));
+      const auto block = [&](const at::Tensor& all) { return all.narrow(0, begin, count).to(wide(dy)); };
+      const at::Tensor gradient = weight_gradient(use, layer.shape, block(x), block(dy));
       if (shared) {
         summed_[i].narrow(0, begin, count).add_(gradient);
       } else {
@@ -84,6 +87,11 @@ class Reduction {
   }
 
  private:
+  /// What sums of these numbers are kept in.
+  static at::ScalarType wide(const at::Tensor& numbers) {
+    return c10::isReducedFloatingType(numbers.scalar_type()) ? at::kFloat : numbers.scalar_type();
+  }
+
   void finish_shared(std::size_t i) {
     reduce_layer(aggregation_, summed_[i], plan_.units->layers()[i], profiles_, 0);
     summed_[i].reset();

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -45,6 +47,13 @@ template <class V, class T>
   std::memcpy(place, &vector, sizeof(V));
 }
 
+/// What a row of a tile multiplies the lanes of a position by.
+enum class Product {
+  broadcast,    ///< one number of the input
+  elementwise,  ///< a number for each lane
+  pairs,        ///< the bfloat16 numbers of two positions, whose products with the lanes' are added
+};
+
 /// A row of a tile: two vectors of sums.
 template <class T, std::size_t bytes>
 struct TileRow {
@@ -65,12 +74,20 @@ struct TileRow {
     store(high, place + width);
   }
 
-  template <bool elementwise>
+  template <Product product>
   [[gnu::always_inline]] void add(const T* x, const TileRow& y) {
-    if constexpr (elementwise) {
+    if constexpr (product == Product::elementwise) {
       const TileRow both(x);
       low += both.low * y.low;
       high += both.high * y.high;
+    } else if constexpr (product == Product::pairs) {
+      std::int32_t bits;  // as a number it would be changed where it is no number
+      std::memcpy(&bits, x, sizeof(bits));
+      const auto everywhere = Vector<std::int32_t, bytes>{} + bits;
+      V pair;
+      std::memcpy(&pair, &everywhere, sizeof(pair));
+      dot_pairs(low, y.low, pair);
+      dot_pairs(high, y.high, pair);
     } else {
       low += *x * y.low;
       high += *x * y.high;
@@ -78,14 +95,14 @@ struct TileRow {
   }
 };
 
-/// tile[i][l] = sum over positions p of x_i[p] * y[p][l], for 6 rows i and two vectors of lanes l; with
-/// `elementwise` x_i[p][l] in the place of x_i[p].
+/// tile[i][l] = sum over positions p of x_i[p] * y[p][l], for 6 rows i and two vectors of lanes l; for
+/// Product::elementwise x_i[p][l] in the place of x_i[p].
 ///
 /// Written out row by row: a compiler that does not unroll would keep the sums in memory.
 /// @param x        packed input @param offsets  [6], where each row starts in it
 /// @param y        packed gradient of the output: the lanes of one position after the other
 /// @param tile     [6, lanes] @param further  whether the sums are added to those in `tile`
-template <bool elementwise, class T, std::size_t bytes>
+template <Product product, class T, std::size_t bytes>
 [[gnu::always_inline]] inline void compute_tile(const T* x, const Index* offsets, const T* y,
                                                 const Positions& positions, T* tile, bool further) {
   using Row = TileRow<T, bytes>;
@@ -102,12 +119,12 @@ template <bool elementwise, class T, std::size_t bytes>
     for (Index column = 0; column < positions.columns; ++column) {
       const Row both(y);
       y += lanes;
-      r0.template add<elementwise>(x0 + at, both);
-      r1.template add<elementwise>(x1 + at, both);
-      r2.template add<elementwise>(x2 + at, both);
-      r3.template add<elementwise>(x3 + at, both);
-      r4.template add<elementwise>(x4 + at, both);
-      r5.template add<elementwise>(x5 + at, both);
+      r0.template add<product>(x0 + at, both);
+      r1.template add<product>(x1 + at, both);
+      r2.template add<product>(x2 + at, both);
+      r3.template add<product>(x3 + at, both);
+      r4.template add<product>(x4 + at, both);
+      r5.template add<product>(x5 + at, both);
       at += positions.column_step;
     }
   }
@@ -124,19 +141,26 @@ struct TilePass {
   Positions positions;
   T* values;  ///< [rows, rounded up to whole tiles; lanes]
   Index rows;
-  bool elementwise, further;
+  Product product;
+  bool further;
 
   template <std::size_t bytes>
   [[gnu::always_inline]] void operator()() const {
-    constexpr Index lanes = 2 * bytes / sizeof(T);
-    for (Index row = 0; row < rows; row += tile_rows) {
-      T* const tile = values + row * lanes;
-      if (elementwise) {
-        compute_tile<true, T, bytes>(x, offsets + row, y, positions, tile, further);
-      } else {
-        compute_tile<false, T, bytes>(x, offsets + row, y, positions, tile, further);
-      }
+    switch (product) {
+      case Product::broadcast:
+        return tiles<Product::broadcast, bytes>();
+      case Product::elementwise:
+        return tiles<Product::elementwise, bytes>();
+      case Product::pairs:
+        if constexpr (std::is_same_v<T, float>) return tiles<Product::pairs, bytes>();
     }
+  }
+
+  template <Product which, std::size_t bytes>
+  [[gnu::always_inline]] void tiles() const {
+    constexpr Index lanes = 2 * bytes / sizeof(T);
+    for (Index row = 0; row < rows; row += tile_rows)
+      compute_tile<which, T, bytes>(x, offsets + row, y, positions, values + row * lanes, further);
   }
 };
 
@@ -147,7 +171,7 @@ inline bool has_tiles(const visit::ParameterUse& use, at::IntArrayRef weight, co
                      (weight.size() == 3 || weight.size() == 4);
   const auto type = dy.scalar_type();
   return plain && x.is_cpu() && dy.is_cpu() && x.scalar_type() == type &&
-         (type == at::kFloat || type == at::kDouble);
+         (type == at::kFloat || type == at::kDouble || type == at::kBFloat16);
 }
 
 /// The shape of one convolution on one sample. A one-dimensional one has a height of 1.
@@ -266,7 +290,11 @@ T* scratch(std::vector<T>& memory, Index elements) {
 ///   g[o][m] = sum over positions p of dY_b[o][p] * X_b[channel][p * stride + tap * dilation - padding].
 /// Input and gradient of the output are laid out with as many channels side by side as a tile has lanes; a
 /// row of a tile is an element m, a lane a filter.
-template <class T>
+///
+/// Of bfloat16 tensors it multiplies pairs of positions where the processor has an instruction for them, and
+/// their numbers as float32 where not; either way it adds in float32.
+/// @tparam T  of the sums @tparam S  of x and dy: T, or the bits of a bfloat16 as std::uint16_t
+template <class T, class S = T>
 class ConvolutionTiles {
  public:
   /// @param x   [B, C, H, W] or [B, C, W], of any strides @param dy  gradient of the output
@@ -276,6 +304,10 @@ class ConvolutionTiles {
         layer_(use, weight, x, dy),
         // A filter of a depthwise layer reads the channel of its own number: all are one group of tiles.
         depthwise_(layer_.depthwise()),
+        product_(depthwise_ ? Product::elementwise
+                 : !std::is_same_v<S, T> && runs_pairs_here() && set != Instructions::any
+                     ? Product::pairs
+                     : Product::broadcast),
         channels_(layer_.groups * layer_.inputs),
         groups_(depthwise_ ? 1 : layer_.groups),
         filters_(depthwise_ ? channels_ : layer_.outputs),
@@ -294,6 +326,11 @@ class ConvolutionTiles {
     if (walk_.row_step == walk_.columns * walk_.column_step) {  // rows follow each other without a gap
       walk_.columns *= walk_.rows;
       walk_.rows = 1;
+    }
+    columns_ = walk_.columns;
+    if (product_ == Product::pairs) {
+      walk_.columns = (walk_.columns + 1) / 2;
+      walk_.column_step *= 2;
     }
     for (Index channel = 0; channel < channels_; ++channel) {
       for (Index i = 0; i < layer_.taps[0]; ++i) {
@@ -335,36 +372,65 @@ class ConvolutionTiles {
   }
 
  private:
+  static const S* data(const at::Tensor& tensor, Index sample) {
+    return static_cast<const S*>(tensor.const_data_ptr()) + sample * tensor.stride(0);
+  }
+
   void pack_input(Index sample, T* packed) const {
-    const T* const data = x_.const_data_ptr<T>() + sample * x_.stride(0);
+    if constexpr (std::is_same_v<S, T>) {
+      lay_out_input(sample, packed);
+    } else {
+      thread_local std::vector<S> memory;
+      const Index elements = (channels_ + x_lanes_ - 1) / x_lanes_ * block_elements_;
+      // The second of a pair at the end is beyond it.
+      const Index further = layer_.stride[1] * x_lanes_;
+      S* const narrow = scratch(memory, elements + further);
+      lay_out_input(sample, narrow);
+      std::fill(narrow + elements, narrow + elements + further, S(0));
+      widen(narrow, narrow + further, elements, packed);
+    }
+  }
+
+  /// @param seconds  of the pairs
+  void widen(const S* firsts, const S* seconds, Index elements, T* to) const {
+    const bool pairs = product_ == Product::pairs;
+    for (Index i = 0; i < elements; ++i) {
+      const std::uint32_t bits = pairs ? std::uint32_t{firsts[i]} | std::uint32_t{seconds[i]} << 16U
+                                       : std::uint32_t{firsts[i]} << 16U;
+      std::memcpy(to + i, &bits, sizeof(bits));
+    }
+  }
+
+  void lay_out_input(Index sample, S* packed) const {
+    const S* const all = data(x_, sample);
     const Index left = std::min(layer_.padding[1], layer_.padded[1]);
     const Index columns = std::clamp<Index>(layer_.padded[1] - left, 0, layer_.extent[1]);
     for (Index first = 0; first < channels_; first += x_lanes_) {
       for (Index row = 0; row < layer_.padded[0]; ++row) {
-        T* to = packed + first / x_lanes_ * block_elements_ + row * row_elements_;
-        T* const end = to + row_elements_;
+        S* to = packed + first / x_lanes_ * block_elements_ + row * row_elements_;
+        S* const end = to + row_elements_;
         const Index source = row - layer_.padding[0];
         if (source < 0 || source >= layer_.extent[0]) {
-          std::fill(to, end, T(0));
+          std::fill(to, end, S(0));
           continue;
         }
-        std::fill(to, to + left * x_lanes_, T(0));
+        std::fill(to, to + left * x_lanes_, S(0));
         to += left * x_lanes_;
-        pack_row(data + first * x_strides_.channel + source * x_strides_.row, x_strides_,
+        pack_row(all + first * x_strides_.channel + source * x_strides_.row, x_strides_,
                  std::min(x_lanes_, channels_ - first), columns, x_lanes_, to);
-        std::fill(to + columns * x_lanes_, end, T(0));
+        std::fill(to + columns * x_lanes_, end, S(0));
       }
     }
   }
 
   /// The gradient of these filters' outputs, [positions, lanes]: in its place, or laid out in `memory`.
-  const T* pack_gradient(Index sample, Index filter, Index count, std::vector<T>& memory) const {
-    const T* const from = dy_.const_data_ptr<T>() + sample * dy_.stride(0) + filter * dy_strides_.channel;
+  const S* lay_out_gradient(Index sample, Index filter, Index count, std::vector<S>& memory) const {
+    const S* const from = data(dy_, sample) + filter * dy_strides_.channel;
     const auto [rows, columns] = layer_.positions;
     const bool one_row = rows == 1 || dy_strides_.row == columns * dy_strides_.column;
     const bool as_wanted = dy_strides_.channel == 1 && dy_strides_.column == lanes_ && count == lanes_;
     if (one_row && as_wanted) return from;
-    T* const y = scratch(memory, rows * columns * lanes_);
+    S* const y = scratch(memory, rows * columns * lanes_);
     if (one_row) {
       pack_row(from, dy_strides_, count, rows * columns, lanes_, y);
     } else {
@@ -373,6 +439,29 @@ class ConvolutionTiles {
                  y + row * columns * lanes_);
     }
     return y;
+  }
+
+  /// The same for the walk: [walk_.rows, walk_.columns, lanes].
+  const T* pack_gradient(Index sample, Index filter, Index count) const {
+    thread_local std::vector<S> memory;
+    const S* const narrow = lay_out_gradient(sample, filter, count, memory);
+    if constexpr (std::is_same_v<S, T>) {
+      return narrow;
+    } else {
+      thread_local std::vector<T> wide_memory;
+      T* const wide = scratch(wide_memory, walk_.rows * walk_.columns * lanes_);
+      const Index step = product_ == Product::pairs ? 2 : 1;
+      const std::vector<S> zeros(static_cast<std::size_t>(lanes_), S(0));
+      for (Index row = 0; row < walk_.rows; ++row) {
+        for (Index column = 0; column < walk_.columns; ++column) {
+          const S* const firsts = narrow + (row * columns_ + column * step) * lanes_;
+          const bool alone = column * step + 1 >= columns_;
+          widen(firsts, alone ? zeros.data() : firsts + lanes_, lanes_,
+                wide + (row * walk_.columns + column) * lanes_);
+        }
+      }
+      return wide;
+    }
   }
 
   template <class Consumer>
@@ -384,11 +473,11 @@ class ConvolutionTiles {
     const Index pieces = std::max<Index>(1, walk_.columns / positions_in_block);
     const Index columns_in_block = (walk_.columns + pieces - 1) / pieces;
 
-    thread_local std::vector<T> gradient_memory, chunk_memory;
+    thread_local std::vector<T> chunk_memory;
     const Index first = tile * lanes_;
     const Index count = std::min(lanes_, filters_ - first);
     const Index filter = group * filters_ + first;
-    const T* const y = pack_gradient(sample, filter, count, gradient_memory);
+    const T* const y = pack_gradient(sample, filter, count);
     T* const values = scratch(chunk_memory, rows_in_chunk * lanes_);
     const Index size = layer_.size();
     const Index* const offsets =
@@ -407,7 +496,7 @@ class ConvolutionTiles {
                                 .positions = block,
                                 .values = values,
                                 .rows = rows,
-                                .elementwise = depthwise_,
+                                .product = product_,
                                 .further = row + column > 0});
         }
       }
@@ -419,12 +508,14 @@ class ConvolutionTiles {
   Instructions set_;
   Convolution layer_;
   bool depthwise_;
+  Product product_;
   Index channels_, groups_, filters_, lanes_, x_lanes_, tiles_;
   Index row_elements_, block_elements_;  // of the packed input: of a row, of the channels side by side
   const at::Tensor& x_;
   const at::Tensor& dy_;
   Strides x_strides_, dy_strides_;
   Positions walk_;
+  Index columns_;               // of the walk, in positions
   std::vector<Index> offsets_;  // [channels, taps]: where an element of a filter begins to read
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -156,20 +157,34 @@ class TileReducer {
 
 }  // namespace detail
 
+namespace detail {
+
+/// @tparam S  as ConvolutionTiles has it
+template <class T, class S, ScalarAggregation A>
+void reduce_tiles(const A& policy, const visit::ParameterUse& use, const Layer& layer, const at::Tensor& x,
+                  const at::Tensor& dy, at::Tensor& profiles) {
+  const Instructions set = instructions_for<T>(use, layer.shape);
+  const ConvolutionTiles<T, S> tiles(set, use, layer.shape, x, dy);
+  auto* const target = profiles.mutable_data_ptr<T>() + layer.first;
+  tiles([&](Index sample, Index filter, Index filters) {
+    return TileReducer<A, T>(policy, set, target + sample * profiles.stride(0) + filter, filters, layer.size,
+                             tiles.lanes());
+  });
+}
+
+}  // namespace detail
+
 /// Forms the gradients of a convolution's filters for all samples and reduces them into the layer's columns
 /// of the raw profiles, without writing them to memory.
 /// @param x  input of the use @param dy  gradient of its output; both as detail::has_tiles wants them
+/// @param profiles  float32 for x and dy in bfloat16, else of their dtype
 template <ScalarAggregation A>
 void reduce_convolution(const A& policy, const visit::ParameterUse& use, const Layer& layer,
                         const at::Tensor& x, const at::Tensor& dy, at::Tensor& profiles) {
+  if (dy.scalar_type() == at::kBFloat16)
+    return detail::reduce_tiles<float, std::uint16_t>(policy, use, layer, x, dy, profiles);
   AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "culprit::reduce_convolution", [&] {
-    const auto set = detail::instructions_for<scalar_t>(use, layer.shape);
-    const detail::ConvolutionTiles<scalar_t> tiles(set, use, layer.shape, x, dy);
-    auto* const target = profiles.mutable_data_ptr<scalar_t>() + layer.first;
-    tiles([&](Index sample, Index filter, Index filters) {
-      return detail::TileReducer<A, scalar_t>(policy, set, target + sample * profiles.stride(0) + filter,
-                                              filters, layer.size, tiles.lanes());
-    });
+    detail::reduce_tiles<scalar_t, scalar_t>(policy, use, layer, x, dy, profiles);
   });
 }
 

@@ -72,7 +72,7 @@ class ScaleByChannel final : public torch::autograd::Node {
   static void attach(at::Tensor& output, const at::Tensor& input, const at::Tensor& factors) {
     std::vector<std::int64_t> shape(static_cast<std::size_t>(output.dim()), 1);
     shape[1] = output.size(1);
-    at::Tensor broadcast = factors.reshape(shape);
+    at::Tensor broadcast = factors.to(output.scalar_type()).reshape(shape);
     if (!output.is_contiguous()) {  // a whole row side by side, for a loop that is longer than the channels
       shape.back() = output.size(-1);
       broadcast = broadcast.expand(shape).contiguous(output.suggest_memory_format());

@@ -81,7 +81,8 @@ inline at::Tensor gradient_by_tiles(const visit::ParameterUse& use, at::IntArray
   AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "culprit::gradient_by_tiles", [&] {
     auto* const all = gradients.mutable_data_ptr<scalar_t>();
     const Index size = c10::multiply_integers(weight_shape.slice(1));
-    const ConvolutionTiles<scalar_t> tiles(instructions_for<scalar_t>(use, weight_shape), use, weight_shape, x, dy);
+    const ConvolutionTiles<scalar_t> tiles(instructions_for<scalar_t>(use, weight_shape), use, weight_shape,
+                                           x, dy);
     tiles([&](Index sample, Index filter, Index filters) {
       return TileWriter<scalar_t>{all + sample * gradients.stride(0) + filter * size, filters, size,
                                   tiles.lanes()};
@@ -104,7 +105,8 @@ inline at::Tensor gradient_by_tiles(const visit::ParameterUse& use, at::IntArray
     const at::Tensor columns = x.reshape({batch, -1, weight_shape[1]});
     return at::bmm(rows.transpose(1, 2), columns).reshape({batch, -1});
   }
-  if (detail::has_tiles(use, weight_shape, x, dy)) return detail::gradient_by_tiles(use, weight_shape, x, dy);
+  if (detail::has_tiles(use, weight_shape, x, dy) && dy.scalar_type() != at::kBFloat16)
+    return detail::gradient_by_tiles(use, weight_shape, x, dy);
   if (use.transposed) return detail::convolution_gradient(x, dy, use, weight_shape);
   return detail::convolution_gradient(dy, x, use, weight_shape);
 }

@@ -132,7 +132,9 @@ class OperatorObserver : public c10::DebugInfoBase {
       redispatch_unobserved(op, below, stack);
       return true;
     }
-    if (name == "aten::t") return apply_transpose(op, below, stack, find(arguments[0], indices_));
+    if (name == "aten::t") return apply_copy(op, below, stack, find(arguments[0], indices_), transposed_);
+    // In another dtype, as autocast makes it, or on another device.
+    if (name == "aten::_to_copy") return apply_copy(op, below, stack, find(arguments[0], indices_), indices_);
     if (name == "aten::batch_norm") return apply_batch_norm(op, below, stack, arguments);
     return false;
   }
@@ -185,12 +187,13 @@ class OperatorObserver : public c10::DebugInfoBase {
     return true;
   }
 
-  bool apply_transpose(const c10::OperatorHandle& op, c10::DispatchKeySet below, torch::jit::Stack* stack,
-                       std::optional<std::size_t> parameter) {
+  /// An operator whose output stands for the parameter from now on.
+  bool apply_copy(const c10::OperatorHandle& op, c10::DispatchKeySet below, torch::jit::Stack* stack,
+                  std::optional<std::size_t> parameter, Indices& copies) {
     if (!parameter) return false;
     redispatch_unobserved(op, below, stack);
     const at::Tensor output = torch::jit::peek(*stack, 0, 1).toTensor();
-    transposed_.emplace(output.unsafeGetTensorImpl(), *parameter);
+    copies.emplace(output.unsafeGetTensorImpl(), *parameter);
     kept_.push_back(output);  // its address is a key
     return true;
   }
@@ -241,7 +244,7 @@ class OperatorObserver : public c10::DebugInfoBase {
 
   Indices indices_;
   Indices transposed_;
-  std::vector<at::Tensor> kept_;
+  std::vector<at::Tensor> kept_;  // copies that stand for parameters
 };
 
 }  // namespace culprit::visit
