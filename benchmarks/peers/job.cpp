@@ -2,10 +2,13 @@
 // One job of benchmarks/peers/run.py in C++, as benchmarks/peers/profiles.py is in Python:
 //   peer_job NETWORK WEIGHTS INPUTS METHOD PROFILES
 // WEIGHTS and INPUTS are safetensors files, INPUTS with "inputs" [B, C, H, W] and "labels" [B] int64. Says
-// "ready" when one repetition is done; then for each line "run" does another and says how many milliseconds
-// it took; on "end" says how much memory it held at most until then, in KiB, and writes the file PROFILES:
-// its raw profiles, [B, units], by the names "profiles" and, computed once more in that type, "float64". A
-// training step has no profiles and writes none.
+// "ready" when one repetition is done; then for each line "run" does more of them, for a second and at least
+// two, and says the median of their milliseconds without the first, which wakes memory and threads that lay
+// idle; on "end" says how much memory it
+// held at most until then, in KiB, and writes the file PROFILES: its raw profiles, [B, units], by the names
+// "profiles" and, computed once more in that type, "float64". A training step has no profiles and writes
+// none, and so do the jobs whose results are others.
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -16,10 +19,12 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <torch/torch.h>
 
 #include "culprit/culprit.hpp"
+#include "culprit/engine/autocast.hpp"
 #include "models/weights.hpp"
 #include "models/zoo.hpp"
 
@@ -43,25 +48,49 @@ Repetition training_step(const Model& model, torch::Tensor inputs, const torch::
   };
 }
 
-template <class Engine>
+template <class Engine, class Aggregation = cu::aggregate::MeanAbs>
 Repetition profiles(const Engine& engine, const Model& model, const torch::Tensor& inputs,
                     const torch::Tensor& labels) {
+  const cu::Profiler profiler{Aggregation{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{}, engine};
+  return [=, plan = profiler.plan(model)] { return profiler.batch(plan, inputs, labels).profiles; };
+}
+
+/// Mean 0 and deviation 1, on which the time does not depend.
+Repetition input_saliency(const cu::engine::Batched& engine, const Model& model, const torch::Tensor& inputs,
+                          const torch::Tensor& labels) {
   const cu::Profiler profiler{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
                               engine};
-  return [=, plan = profiler.plan(model)] { return profiler.batch(plan, inputs, labels).profiles; };
+  const cu::visit::Plan plan = profiler.plan(model);
+  const cu::Index units = plan.units->size();
+  const cu::Baseline baseline(plan.units, {2, Eigen::VectorXd::Zero(units), Eigen::VectorXd::Ones(units)},
+                              profiler.fingerprint(plan));
+  return [=, saliency = cu::InputSaliency{profiler}] {
+    (void)saliency.batch(plan, inputs, labels, baseline);
+    return at::Tensor{};
+  };
 }
 
 Repetition make(const std::string& method, const Model& model, const torch::Tensor& inputs,
                 const torch::Tensor& labels) {
+  const cu::engine::Batched workers{.workers = at::get_num_threads()};
+  const torch::Tensor channels_last = inputs.contiguous(at::MemoryFormat::ChannelsLast);
   if (method == "contiguous") return training_step(model, inputs, labels, at::MemoryFormat::Contiguous);
   if (method == "channels_last") return training_step(model, inputs, labels, at::MemoryFormat::ChannelsLast);
-  const cu::engine::Batched workers{.workers = at::get_num_threads()};
+  if (method == "workers_channels_last") return profiles(workers, model, channels_last, labels);
   if (method == "workers") return profiles(workers, model, inputs, labels);
-  if (method == "workers_channels_last") {
-    return profiles(workers, model, inputs.contiguous(at::MemoryFormat::ChannelsLast), labels);
-  }
   if (method == "batched") return profiles(cu::engine::Batched{}, model, inputs, labels);
   if (method == "loop") return profiles(cu::engine::Loop{}, model, inputs, labels);
+  if (method == "autocast")
+    return profiles(cu::engine::Autocast<>{.engine = workers}, model, channels_last, labels);
+  if (method == "parameter_wise") {  // what it writes is none of the others' profiles
+    const auto run =
+        profiles<cu::engine::Batched, cu::aggregate::ParameterWise>(workers, model, channels_last, labels);
+    return [run] {
+      (void)run();
+      return at::Tensor{};
+    };
+  }
+  if (method == "input_saliency") return input_saliency(workers, model, channels_last, labels);
   throw cu::Error(cu::ErrorCode::argument, "METHOD", "a method of JOBS in run.py", method);
 }
 
@@ -71,6 +100,21 @@ std::pair<std::string, cu::io::TensorView> named(const std::string& name, const 
           {.dtype = cu::zoo::detail::file_dtype(values.scalar_type(), name),
            .shape = values.sizes().vec(),
            .data = {static_cast<const std::byte*>(values.const_data_ptr()), values.nbytes()}}};
+}
+
+/// Milliseconds, as the head of this file says.
+template <class Run>
+double median_time(const Run& run) {
+  run();
+  std::vector<double> times;
+  for (double sum = 0.0; sum < 1000.0 || times.empty(); sum += times.back()) {
+    const auto start = std::chrono::steady_clock::now();
+    run();
+    times.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+  }
+  std::ranges::nth_element(times, times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2));
+  return times[times.size() / 2];
 }
 
 /// The most memory this process has held, in KiB.
@@ -99,10 +143,7 @@ int main(int argc, char* argv[]) try {
   at::Tensor last = repetition();
   std::cout << "ready" << std::endl;
   for (std::string line; std::getline(std::cin, line) && line == "run";) {
-    const auto start = std::chrono::steady_clock::now();
-    last = repetition();
-    const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
-    std::cout << time.count() << std::endl;
+    std::cout << median_time([&] { last = repetition(); }) << std::endl;
   }
   const std::string peak = peak_memory();
   if (last.defined()) {

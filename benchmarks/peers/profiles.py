@@ -168,6 +168,24 @@ def one_by_one(create_graph):
     return prepare
 
 
+def input_saliency(model, inputs, labels):
+    """As the method was published, by double backward, image by image; mean 0 and deviation 1, on which the time does not depend."""
+    parameters = freeze_others(model)
+
+    def run():
+        for image, label in zip(inputs.split(1), labels.split(1)):
+            image = image.clone().requires_grad_(True)
+            loss = cross_entropy(model(image), label)
+            gradients = torch.autograd.grad(loss, parameters, create_graph=True)
+            profile = torch.cat([gradient.abs().flatten(1).mean(1) for gradient in gradients])
+            boosted = profile.detach().clone()
+            boosted[boosted.topk(10).indices] *= 100
+            distance = 1 - torch.nn.functional.cosine_similarity(profile, boosted, dim=0)
+            torch.autograd.grad(distance, image)
+
+    return run
+
+
 def vmap_grad(model, inputs, labels):
     parameters = {name: parameter.detach() for name, parameter in filters(model).items()}
     others = {name: tensor for name, tensor in model.state_dict().items() if name not in parameters}
@@ -217,6 +235,7 @@ METHODS = {
     "training_step": training_step,
     "autograd_grad": one_by_one(False),
     "create_graph": one_by_one(True),
+    "input_saliency_published": input_saliency,
     "vmap_grad": vmap_grad,
     "opacus": opacus,
     "backpack": backpack,
@@ -243,9 +262,12 @@ def main(network, weights, inputs, method, profiles):
     for line in sys.stdin:
         if line.strip() != "run":
             break
-        start = time.perf_counter()
-        last = repetition()
-        print(1000 * (time.perf_counter() - start), flush=True)
+        last, times = repetition(), []
+        while not times or sum(times) < 1:
+            start = time.perf_counter()
+            last = repetition()
+            times.append(time.perf_counter() - start)
+        print(1000 * sorted(times)[len(times) // 2], flush=True)
     peak = peak_memory()
     if last is not None:
         model = make(network)

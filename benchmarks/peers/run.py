@@ -29,20 +29,25 @@ from safetensors.numpy import load_file
 
 BATCHES = {"resnet20": 128, "resnet56": 64, "resnet50": 8, "mobilenet_v1_025": 32}
 STEPS = ("contiguous", "channels_last")
+TRAINING = (*STEPS, "training_step")
 REFERENCE = "autograd_grad"
 JOBS = {
     "contiguous": "training step, C++",
     "channels_last": "training step, C++, channels last",
-    "workers_channels_last": "culprit Batched, workers, ch. last",
-    "workers": "culprit Batched, workers",
-    "batched": "culprit engine::Batched",
-    "loop": "culprit engine::Loop",
     "training_step": "training step, Python",
-    "autograd_grad": "autograd.grad, one by one",
-    "create_graph": "autograd.grad, create_graph",
+    "workers_channels_last": "culprit, workers, channels last",
+    "workers": "culprit, workers",
+    "batched": "culprit, LibTorch's threads",
+    "autocast": "culprit, workers, bfloat16",
+    "parameter_wise": "culprit, workers, ParameterWise",
+    "loop": "culprit, Loop",
     "vmap_grad": "torch.func vmap(grad)",
     "opacus": "Opacus GradSampleModule",
     "backpack": "BackPACK BatchGrad",
+    "autograd_grad": "autograd.grad, one by one",
+    "create_graph": "autograd.grad, create_graph",
+    "input_saliency": "culprit, workers, input saliency",
+    "input_saliency_published": "input saliency, as published",
 }
 TOLERANCE = 1e-4
 
@@ -187,7 +192,7 @@ def picture(report):
                 text(left + 6, y, f"does not accept: {job['does_not_accept'][:60]}", 'fill="#777"')
                 continue
             length = unit * job["ratio"]
-            color = "#c0392b" if method in ("batched", "loop") else "#999" if "difference" not in job else "#4a78a8"
+            color = "#c0392b" if job["name"].startswith("culprit") else "#999" if method in TRAINING else "#4a78a8"
             parts.append(f'<rect x="{left}" y="{y - 12}" width="{length:.1f}" height="16" fill="{color}"/>')
             text(left + length + 6, y, f"{job['ratio']:.2f}  ({job['median']:.0f} ms)")
         x = left + unit

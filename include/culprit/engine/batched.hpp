@@ -56,7 +56,7 @@ class Reduction {
     // Where the model computes with fewer bits than it has in this input, those are what it multiplied.
     const at::Tensor x = use.input.to(dy.scalar_type());
     if constexpr (ScalarAggregation<A>) {
-      if (!shared && layer.count == layer.shape.front() && has_tiles(use, layer.shape, x, dy) &&
+      if (!shared && has_reducer(layer) && has_tiles(use, layer.shape, x, dy) &&
           wide(dy) == profiles_.scalar_type()) {
         reduce_convolution(aggregation_, use, layer, x, dy, profiles_);
         return;
@@ -176,13 +176,15 @@ struct Batched {
   [[nodiscard]] BatchResult operator()(const visit::Plan& plan, const A& aggregation, const L& loss,
                                        const at::Tensor& inputs, const at::Tensor& targets) const {
     const GradientScope scope(plan.model);
+    const at::Tensor profiles = empty_profiles(plan, inputs);
     std::vector<BatchResult> parts;
     const bool separable =
         each_part(plan, inputs, targets, parts, [&](BatchResult& part, const Samples& samples) {
-          return run(plan, aggregation, loss, samples.inputs, samples.targets, part);
+          part.profiles = samples.of(profiles);
+          return run(plan, aggregation, loss, samples, part);
         });
     if (!separable) return Loop{}(plan, aggregation, loss, inputs, targets);
-    return joined(parts);
+    return joined(profiles, parts);
   }
 
   /// The vector-Jacobian product of the raw profiles for all samples at once, without a graph of any
@@ -198,14 +200,16 @@ struct Batched {
                         const at::Tensor& inputs, const at::Tensor& targets,
                         const Cotangent& cotangent) const {
     const GradientScope scope(plan.model);
+    const at::Tensor profiles = empty_profiles(plan, inputs);
     std::mutex mutex;
     std::vector<Vjp> parts;
     const bool separable = each_part(plan, inputs, targets, parts, [&](Vjp& part, const Samples& samples) {
-      const Cotangent of_part = [&](const at::Tensor& profiles, Index first) {
+      const Cotangent of_part = [&](const at::Tensor& some, Index first) {
         const std::lock_guard one_at_a_time(mutex);
-        return cotangent(profiles, samples.first + first);
+        return cotangent(some, samples.first + first);
       };
-      return run_vjp(plan, aggregation, loss, samples.inputs, samples.targets, of_part, part);
+      part.batch.profiles = samples.of(profiles);
+      return run_vjp(plan, aggregation, loss, samples, of_part, part);
     });
     if (!separable) return Loop{}.vjp(plan, aggregation, loss, inputs, targets, cotangent);
     std::vector<BatchResult> batches;
@@ -214,15 +218,21 @@ struct Batched {
       batches.push_back(part.batch);
       gradients.push_back(part.input_gradient);
     }
-    return {joined(batches), joined(gradients)};
+    return {joined(profiles, batches), joined(gradients)};
   }
 
  private:
   /// Those of one worker.
   struct Samples {
+    Index first, count;
     at::Tensor inputs, targets;
-    Index first;  ///< of the batch
+
+    [[nodiscard]] at::Tensor of(const at::Tensor& batch) const { return batch.narrow(0, first, count); }
   };
+
+  static at::Tensor empty_profiles(const visit::Plan& plan, const at::Tensor& inputs) {
+    return at::empty({inputs.size(0), plan.units->size()}, at::dtype(profile_dtype(plan)));
+  }
 
   /// Fills a result for each worker by `each(part, samples)`, which says why these samples cannot be
   /// separated, or nothing.
@@ -234,7 +244,7 @@ struct Batched {
     const Index batch = inputs.size(0);
     const Index number = std::max<Index>(1, std::min(workers, batch));
     if (uncovered.empty() && number == 1) {
-      uncovered = each(parts.emplace_back(), Samples{inputs, targets, 0});
+      uncovered = each(parts.emplace_back(), Samples{0, batch, inputs, targets});
     } else if (uncovered.empty()) {
       if (targets.dim() == 0 || targets.size(0) != batch) {
         throw Error(ErrorCode::shape, "targets", "[" + std::to_string(batch) + ", ...], one for each sample",
@@ -246,8 +256,8 @@ struct Batched {
         const Index first = batch * worker / number;
         const Index count = batch * (worker + 1) / number - first;
         const auto place = static_cast<std::size_t>(worker);
-        causes[place] = each(parts[place],
-                             Samples{inputs.narrow(0, first, count), targets.narrow(0, first, count), first});
+        causes[place] = each(parts[place], Samples{first, count, inputs.narrow(0, first, count),
+                                                   targets.narrow(0, first, count)});
       });
       for (const std::string& cause : causes) {
         if (uncovered.empty()) uncovered = cause;
@@ -261,29 +271,29 @@ struct Batched {
     return parts.size() == 1 ? parts.front() : at::cat(parts);
   }
 
-  static BatchResult joined(const std::vector<BatchResult>& parts) {
-    std::vector<at::Tensor> profiles, outputs, losses;
+  /// @param profiles  of all parts, which each has filled its own rows of
+  static BatchResult joined(const at::Tensor& profiles, const std::vector<BatchResult>& parts) {
+    std::vector<at::Tensor> outputs, losses;
     for (const BatchResult& part : parts) {
-      profiles.push_back(part.profiles);
       outputs.push_back(part.outputs);
       losses.push_back(part.losses);
     }
-    return {joined(profiles), joined(outputs), joined(losses)};
+    return {profiles, joined(outputs), joined(losses)};
   }
 
-  /// One forward and one backward pass. @returns why the samples cannot be separated; empty when they can
+  /// One forward and one backward pass; fills the profiles that `result` has. @returns why the samples cannot
+  /// be separated; empty when they can
   template <Aggregation A, Loss L>
-  std::string run(const visit::Plan& plan, const A& aggregation, const L& loss, const at::Tensor& inputs,
-                  const at::Tensor& targets, BatchResult& result) const {
-    result.profiles = at::empty({inputs.size(0), plan.units->size()}, at::dtype(profile_dtype(plan)));
-    const auto taps = std::make_shared<detail::TapInserter>(plan, inputs.size(0));
+  std::string run(const visit::Plan& plan, const A& aggregation, const L& loss, const Samples& samples,
+                  BatchResult& result) const {
+    const auto taps = std::make_shared<detail::TapInserter>(plan, samples.count);
     detail::Reduction reduction(plan, aggregation, block_bytes, taps->uses, result.profiles);
     taps->sink = [&](const visit::ParameterUse& use, const at::Tensor& dy) { reduction.take(use, dy); };
-    const at::Tensor outputs =
-        visit::OperatorObserver::observe(taps, [&] { return plan.model.forward(private_copy(inputs)); });
+    const at::Tensor outputs = visit::OperatorObserver::observe(
+        taps, [&] { return plan.model.forward(private_copy(samples.inputs)); });
     if (!taps->uncovered.empty()) return taps->uncovered;
     at::Tensor gradient;
-    std::tie(result.losses, gradient) = seed(loss, outputs, private_copy(targets));
+    std::tie(result.losses, gradient) = seed(loss, outputs, private_copy(samples.targets));
     if (outputs.requires_grad()) torch::autograd::backward({outputs}, {gradient});
     result.outputs = outputs.detach();
     reduction.finish();
@@ -291,20 +301,19 @@ struct Batched {
   }
 
   template <DifferentiableAggregation A, Loss L>
-  std::string run_vjp(const visit::Plan& plan, const A& aggregation, const L& loss, const at::Tensor& inputs,
-                      const at::Tensor& targets, const Cotangent& cotangent, Vjp& result) const {
-    const at::Tensor variable = differentiable_copy(inputs);
-    const auto keeper = std::make_shared<detail::HistoryKeeper>(plan, inputs.size(0));
+  std::string run_vjp(const visit::Plan& plan, const A& aggregation, const L& loss, const Samples& samples,
+                      const Cotangent& cotangent, Vjp& result) const {
+    const at::Tensor variable = differentiable_copy(samples.inputs);
+    const auto keeper = std::make_shared<detail::HistoryKeeper>(plan, samples.count);
     const at::Tensor outputs =
         visit::OperatorObserver::observe(keeper, [&] { return plan.model.forward(variable.clone()); });
     if (!keeper->uncovered.empty()) return keeper->uncovered;
 
     BatchResult& batch = result.batch;
-    const auto [losses, seeds] = seed(loss, outputs, private_copy(targets), History::kept);
+    const auto [losses, seeds] = seed(loss, outputs, private_copy(samples.targets), History::kept);
     batch.losses = losses;
     batch.outputs = outputs.detach();
     torch::autograd::variable_list dys = gradients_of_uses(outputs, seeds, *keeper);
-    batch.profiles = at::empty({inputs.size(0), plan.units->size()}, at::dtype(profile_dtype(plan)));
     detail::Reduction reduction(plan, aggregation, block_bytes, keeper->uses, batch.profiles);
     std::vector<std::vector<std::size_t>> uses_of(plan.parameters.size());
     for (std::size_t i = 0; i < dys.size(); ++i) {
@@ -349,7 +358,7 @@ struct Batched {
                                                     /*retain_graph=*/false, /*create_graph=*/false,
                                                     /*allow_unused=*/true)[0];
     }
-    if (!result.input_gradient.defined()) result.input_gradient = at::zeros_like(inputs);
+    if (!result.input_gradient.defined()) result.input_gradient = at::zeros_like(samples.inputs);
     return {};
   }
 

@@ -10,7 +10,6 @@
 #include <utility>
 
 #include <ATen/Dispatch.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty_like.h>
@@ -18,6 +17,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "culprit/concepts.hpp"
+#include "culprit/detail/parallel.hpp"
 #include "culprit/engine/convolution_kernel.hpp"
 
 namespace culprit::engine {
@@ -71,7 +71,7 @@ template <class Each>
 void for_each_unit(Index samples, const Layer& layer, const Each& each) {
   constexpr Index elements_per_task = 32768;
   const Index grain = std::max<Index>(1, elements_per_task / layer.size);
-  at::parallel_for(0, samples * layer.count, grain, [&](Index begin, Index end) {
+  culprit::detail::in_parallel(0, samples * layer.count, grain, [&](Index begin, Index end) {
     for (Index i = begin; i < end; ++i) each(i);
   });
 }
@@ -159,6 +159,26 @@ class TileReducer {
 
 namespace detail {
 
+/// Gives each element of a tile a number of its own, for ConvolutionTiles and units of one parameter.
+template <ScalarAggregation A, class T>
+struct TileMapper {
+  const A& policy;
+  T* target;  ///< of the first filter of the tile
+  Index filters, size, lanes;
+
+  void rows(Index first, Index count, const T* values) const {
+    for (Index filter = 0; filter < filters; ++filter) {
+      T* const to = target + filter * size + first;
+      for (Index i = 0; i < count; ++i)
+        to[i] = static_cast<T>(policy.finish(policy.map(values[i * lanes + filter]), 1));
+    }
+  }
+  void finish() const {}
+};
+
+/// Whether reduce_convolution has a rule for this layer's units.
+inline bool has_reducer(const Layer& layer) { return layer.count == layer.shape.front() || layer.size == 1; }
+
 /// @tparam S  as ConvolutionTiles has it
 template <class T, class S, ScalarAggregation A>
 void reduce_tiles(const A& policy, const visit::ParameterUse& use, const Layer& layer, const at::Tensor& x,
@@ -166,16 +186,25 @@ void reduce_tiles(const A& policy, const visit::ParameterUse& use, const Layer& 
   const Instructions set = instructions_for<T>(use, layer.shape);
   const ConvolutionTiles<T, S> tiles(set, use, layer.shape, x, dy);
   auto* const target = profiles.mutable_data_ptr<T>() + layer.first;
-  tiles([&](Index sample, Index filter, Index filters) {
-    return TileReducer<A, T>(policy, set, target + sample * profiles.stride(0) + filter, filters, layer.size,
-                             tiles.lanes());
-  });
+  if (layer.count == layer.shape.front()) {
+    tiles([&](Index sample, Index filter, Index filters) {
+      return TileReducer<A, T>(policy, set, target + sample * profiles.stride(0) + filter, filters,
+                               layer.size, tiles.lanes());
+    });
+  } else {
+    const Index size = layer.count / layer.shape.front();
+    tiles([&](Index sample, Index filter, Index filters) {
+      return TileMapper<A, T>{policy, target + sample * profiles.stride(0) + filter * size, filters, size,
+                              tiles.lanes()};
+    });
+  }
 }
 
 }  // namespace detail
 
 /// Forms the gradients of a convolution's filters for all samples and reduces them into the layer's columns
 /// of the raw profiles, without writing them to memory.
+/// @param layer  as detail::has_reducer wants it
 /// @param x  input of the use @param dy  gradient of its output; both as detail::has_tiles wants them
 /// @param profiles  float32 for x and dy in bfloat16, else of their dtype
 template <ScalarAggregation A>
