@@ -10,6 +10,7 @@
 #include "culprit/engine/loop.hpp"
 #include "culprit/heat_map.hpp"
 #include "culprit/input_saliency.hpp"
+#include "culprit/intervene/fine_tune_each.hpp"
 #include "culprit/intervene/intervene.hpp"
 #include "culprit/intervene/prune_each.hpp"
 #include "culprit/intervene/scope.hpp"

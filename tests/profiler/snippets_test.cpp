@@ -395,6 +395,13 @@ TEST_CASE("Documentation: interventions", "[snippets]") {
   const std::vector<std::vector<cu::Index>> off{{0, 5}, {}, {7}};  // of each sample; the weights stay
   const at::Tensor outputs = intervene::outputs_pruned_each(plan, inputs.slice(0, 0, 3), off);
   // [/pruned_each]
+  // [fine_tuned_each]
+  // Steps down the loss of sample 0 on two choices of filters: what does the model say of three samples?
+  const std::vector<intervene::Trial> trials{{0, {0, 5}, {0, 1, 2}}, {0, {7}, {0, 1, 2}}};
+  const auto nudges = intervene::outputs_fine_tuned_each(plan, intervene::FineTune<>{.eta = 0.01, .loss = {}},
+                                                         inputs, targets, trials);  // [3, classes] for each
+  // [/fine_tuned_each]
+  CHECK(nudges[1].size(0) == 3);
   CHECK(outputs.size(0) == 3);
   CHECK((masked.input() != image).any(0).sum().item<cu::Index>() == (pixels.numel() + 5) / 10);
   const intervene::Scope shrunk{Shrink{}, plan, subject};

@@ -31,6 +31,20 @@ template <Loss L>
                                /*retain_graph=*/false, /*create_graph=*/false, /*allow_unused=*/true);
 }
 
+namespace detail {
+
+/// What a gradient is multiplied by so that the step down it is eta long; 0 where it is 0.
+/// @param squares  sum over its entries
+/// @throws Error (numeric) for a gradient that is not finite.
+inline double step_factor(double eta, double squares) {
+  if (!std::isfinite(squares)) {
+    throw Error(ErrorCode::numeric, "gradient of the chosen units", "finite values", std::to_string(squares));
+  }
+  return squares == 0.0 ? 0.0 : eta / std::sqrt(squares);
+}
+
+}  // namespace detail
+
 /// Nudges filters (section 3.2 of the paper): one step of length eta down the sample's loss, on the chosen
 /// units alone:
 ///   W_S <- W_S - eta * g_S / |g_S|_2, with the norm over the entries S of these units.
@@ -63,11 +77,8 @@ struct FineTune {
       squares += slope.square().sum().template item<double>();
       steps.emplace_back(visit::weights_of(plan, unit), slope);
     }
-    if (!std::isfinite(squares))
-      throw Error(ErrorCode::numeric, "gradient of the chosen units", "finite values",
-                  std::to_string(squares));
-    if (squares == 0.0) return;
-    const double factor = eta / std::sqrt(squares);
+    const double factor = detail::step_factor(eta, squares);
+    if (factor == 0.0) return;
     for (const auto& [weights, slope] : steps)
       undo.keep(weights).sub_((factor * slope).to(weights.options()));
   }
