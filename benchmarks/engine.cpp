@@ -35,6 +35,18 @@ void training_step(benchmark::State& state, const std::string& network,
   state.SetItemsProcessed(state.iterations() * shape[0]);
 }
 
+/// Channels last, with a worker for each thread.
+void workers(benchmark::State& state, const std::string& network, const std::vector<std::int64_t>& shape) {
+  const Job job(network, shape);
+  const cu::Profiler profiler{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
+                              cu::engine::Batched{.workers = at::get_num_threads()}};
+  const auto plan = profiler.plan(job.model);
+  const torch::Tensor inputs = job.inputs.contiguous(at::MemoryFormat::ChannelsLast);
+  for ([[maybe_unused]] const auto turn : state)
+    benchmark::DoNotOptimize(profiler.batch(plan, inputs, job.labels).profiles.const_data_ptr());
+  state.SetItemsProcessed(state.iterations() * shape[0]);
+}
+
 template <class Engine>
 void profiles(benchmark::State& state, const std::string& network, const std::vector<std::int64_t>& shape) {
   const Job job(network, shape);
@@ -85,6 +97,14 @@ void register_jobs(const std::string& network, const std::vector<std::int64_t>& 
 int main(int argc, char* argv[]) {
   register_jobs("resnet20", {128, 3, 32, 32});
   register_jobs("resnet56", {64, 3, 32, 32});
+  for (const std::string network : {"resnet20", "resnet56"}) {
+    for (const std::int64_t batch : {1, 2, 4, 8, 16, 32, 64, 128, 256}) {
+      benchmark::RegisterBenchmark(("cost/" + network + "/" + std::to_string(batch)).c_str(), workers,
+                                   network, std::vector<std::int64_t>{batch, 3, 32, 32})
+          ->UseRealTime()
+          ->Unit(benchmark::kMillisecond);
+    }
+  }
   register_jobs("resnet50", {8, 3, 224, 224});
   register_jobs("mobilenet_v1_025", {32, 3, 224, 224});
   benchmark::Initialize(&argc, argv);

@@ -6,6 +6,7 @@
 #include <span>
 #include <string_view>
 
+#include "culprit/engine/autocast.hpp"
 #include "engine/nets.hpp"
 #include "support/temporary_folder.hpp"
 
@@ -299,20 +300,24 @@ TEST_CASE("Documentation: visitors and layer ranges", "[snippets]") {
 TEST_CASE("Documentation: engines", "[snippets]") {
   const auto [model, inputs, targets, loader, image, label] = Bench();
   // [engine]
-  using cu::engine::Batched, cu::engine::Loop;
-  const cu::Profiler lean{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
-                          Batched{.block_bytes = 1 << 20}};
+  using cu::engine::Autocast, cu::engine::Batched, cu::engine::Loop;  // "culprit/engine/autocast.hpp"
+  const cu::Profiler fast{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
+                          Batched{.workers = at::get_num_threads()}};
+  const cu::Profiler in_bfloat16{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{},
+                                 cu::visit::ConvFilters{},
+                                 Autocast<>{.engine = {.workers = at::get_num_threads()}}};
   const cu::Profiler reference{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
                                Loop{}};
-  const auto plan = lean.plan(model);
+  const auto plan = fast.plan(model);
   const auto [profiles, outputs, losses] =
-      lean.batch(plan, inputs, targets);  // [B, units], [B, classes], [B]
+      fast.batch(plan, inputs, targets);  // [B, units], [B, classes], [B]
   // [/engine]
   CHECK(profiles.sizes() == at::IntArrayRef{40, 18});
   CHECK(outputs.sizes() == at::IntArrayRef{40, 5});
   CHECK(losses.sizes() == at::IntArrayRef{40});
   CHECK(losses.scalar_type() == at::kDouble);
   CHECK(at::allclose(profiles, reference.batch(plan, inputs, targets).profiles, 1e-10, 1e-14));
+  CHECK(in_bfloat16.batch(plan, inputs, targets).profiles.sizes() == profiles.sizes());
 }
 
 TEST_CASE("Documentation: losses", "[snippets]") {

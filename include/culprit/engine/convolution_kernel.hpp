@@ -451,7 +451,7 @@ class ConvolutionTiles {
       thread_local std::vector<T> wide_memory;
       T* const wide = scratch(wide_memory, walk_.rows * walk_.columns * lanes_);
       const Index step = product_ == Product::pairs ? 2 : 1;
-      const std::vector<S> zeros(static_cast<std::size_t>(lanes_), S(0));
+      constexpr std::array<S, 2 * vector_bytes(Instructions::avx512) / sizeof(T)> zeros{};
       for (Index row = 0; row < walk_.rows; ++row) {
         for (Index column = 0; column < walk_.columns; ++column) {
           const S* const firsts = narrow + (row * columns_ + column * step) * lanes_;
