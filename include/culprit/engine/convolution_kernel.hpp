@@ -13,6 +13,7 @@
 
 #include "culprit/core/units.hpp"
 #include "culprit/detail/parallel.hpp"
+#include "culprit/engine/bfloat16_tile.hpp"
 #include "culprit/engine/instructions.hpp"
 #include "culprit/visit/operator_observer.hpp"
 
@@ -23,12 +24,6 @@ namespace culprit::engine::detail {
 
 /// Rows of a tile.
 inline constexpr Index tile_rows = 6;
-
-/// A walk over the positions of a layer's output: `rows` rows of `columns` positions each.
-struct Positions {
-  Index rows, columns;
-  Index row_step, column_step;  ///< of the packed input, in elements, from one to the next
-};
 
 template <class T, std::size_t bytes>
 struct VectorOf {
@@ -80,14 +75,6 @@ struct TileRow {
       const TileRow both(x);
       low += both.low * y.low;
       high += both.high * y.high;
-    } else if constexpr (product == Product::pairs) {
-      std::int32_t bits;  // as a number it would be changed where it is no number
-      std::memcpy(&bits, x, sizeof(bits));
-      const auto everywhere = Vector<std::int32_t, bytes>{} + bits;
-      V pair;
-      std::memcpy(&pair, &everywhere, sizeof(pair));
-      dot_pairs(low, y.low, pair);
-      dot_pairs(high, y.high, pair);
     } else {
       low += *x * y.low;
       high += *x * y.high;
@@ -159,8 +146,14 @@ struct TilePass {
   template <Product which, std::size_t bytes>
   [[gnu::always_inline]] void tiles() const {
     constexpr Index lanes = 2 * bytes / sizeof(T);
-    for (Index row = 0; row < rows; row += tile_rows)
-      compute_tile<which, T, bytes>(x, offsets + row, y, positions, values + row * lanes, further);
+    for (Index row = 0; row < rows; row += tile_rows) {
+      T* const tile = values + row * lanes;
+      if constexpr (which == Product::pairs) {
+        compute_pairs<bytes>(x, offsets + row, y, positions, tile, further);
+      } else {
+        compute_tile<which, T, bytes>(x, offsets + row, y, positions, tile, further);
+      }
+    }
   }
 };
 

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
-#include <cstring>
 
 // Code that is compiled for several instruction sets in one program, which chooses when it runs: a library of
 // headers is compiled for the oldest processor that its user wants to serve.
@@ -56,29 +54,7 @@ void run(Instructions set, Job job) {
       return run_avx512(job);
   }
 }
-
-/// Whether dot_pairs runs here.
-inline bool runs_pairs_here() {
-  static const bool runs = runs_here(Instructions::avx512) && __builtin_cpu_supports("avx512bf16") &&
-                           __builtin_cpu_supports("avx512vl");
-  return runs;
-}
-
-/// sums += a_0 * b_0 + a_1 * b_1 for each lane, whose 32 bits in a and b are two bfloat16 numbers.
-///
-/// In assembly: the compilers' own function does not compile within a function that is for several sets.
-template <class V>
-[[gnu::always_inline]] inline void dot_pairs(V& sums, const V& a, const V& b) {
-  asm("vdpbf16ps %2, %1, %0" : "+v"(sums) : "v"(a), "v"(b));
-}
 #else
-inline bool runs_pairs_here() { return false; }
-
-template <class V>
-void dot_pairs(V& sums, const V& /*a*/, const V& /*b*/) {
-  sums += V{};
-}
-
 inline bool runs_here(Instructions set) { return set == Instructions::any; }
 
 template <class Job>

@@ -158,8 +158,8 @@ class TapInserter final : public UseObserver {
         !constant(use.running_variance) || !constant(use.running_mean)) {
       return;
     }
-    const at::Tensor inverse = (use.running_variance + use.epsilon).rsqrt();
-    ScaleByChannel::attach(output, use.input, use.scale.defined() ? inverse * use.scale : inverse);
+    const at::Tensor inverse = use.running_variance.add(use.epsilon).rsqrt();
+    ScaleByChannel::attach(output, use.input, use.scale.defined() ? inverse.mul(use.scale) : inverse);
   }
 
   GradientSink sink;  ///< where gradients go in the backward pass
