@@ -75,6 +75,15 @@ TEST_CASE("Workers leave the model and LibTorch's threads as they were", "[engin
   CHECK(at::get_num_threads() == 3);
   CHECK(ModelState(model) == before);
 
+  inputs[5].zero_();
+  const Error wrong_label = error_of([&] {
+    at::Tensor wrong = targets.clone();
+    wrong[5] = 5;
+    (void)engine::Batched{.workers = 3}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, wrong);
+  });
+  CHECK(wrong_label.code() == ErrorCode::label);
+  CHECK(wrong_label.place() == "label of sample 1 of the batch, counted from sample 4");
+
   const Error error = error_of([&] {
     (void)engine::Batched{.workers = 3}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs,
                                         targets.narrow(0, 0, 6));

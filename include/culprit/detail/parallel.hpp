@@ -61,12 +61,17 @@ class Parts {
 /// of inter-op threads, on `threads` at most; in the caller's thread-local state of LibTorch. What the first
 /// part to fail threw is thrown when all are done.
 ///
-/// The caller waits for parts that have begun only, so that a job may be part of another.
+/// The caller waits for parts that have begun only, so that a job may be part of another. The first call
+/// starts the pool, whose size is then fixed (at::set_num_interop_threads).
 template <class Each>
 void on_threads(Index parts, Index threads, const Each& each) {
   const auto shared = std::make_shared<Parts<Each>>(parts, each);
-  for (Index thread = 1; thread < std::min(parts, threads); ++thread)
-    at::launch([shared] { shared->work(); });
+  try {
+    for (Index thread = 1; thread < std::min(parts, threads); ++thread)
+      at::launch([shared] { shared->work(); });
+  } catch (const std::exception&) {
+    // Without help the caller does it all; those that help already must not outlive `each`.
+  }
   shared->work();
   shared->wait();
 }
@@ -95,6 +100,7 @@ void on_workers(Index workers, const Each& each) {
       int threads;
       ~Restored() { at::set_num_threads(threads); }
     } const restored{intra_op_threads};
+    at::get_num_threads();  // a thread's first question sets the process's number in it
     at::set_num_threads(1);
     each(worker);
   });

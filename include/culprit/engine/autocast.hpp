@@ -23,7 +23,7 @@ struct Autocast {
                                        const at::Tensor& inputs, const at::Tensor& targets) const {
     const Scope scope(inputs.device().type());
     BatchResult result = engine(plan, aggregation, loss, inputs, targets);
-    result.outputs = result.outputs.to(inputs.scalar_type());
+    result.outputs = result.outputs.to(result.profiles.scalar_type());
     return result;
   }
 

@@ -16,6 +16,8 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <c10/core/DispatchKeySet.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <c10/util/Exception.h>
 
 #include "culprit/detail/parallel.hpp"
@@ -46,6 +48,7 @@ class Reduction {
         summed_(uses.size()) {}
 
   void take(const visit::ParameterUse& use, const at::Tensor& dy) {
+    const c10::impl::ExcludeDispatchKeyGuard exact(c10::autocast_dispatch_keyset);
     const std::size_t i = use.parameter;
     const Layer& layer = plan_.units->layers()[i];
     ++seen_[i];
@@ -165,10 +168,11 @@ inline void warn_fallback(const std::string& cause) {
 struct Batched {
   Index block_bytes = Index{8} << 20U;  ///< bound on the temporary block of one layer (at least one sample)
 
-  /// Threads that each take a part of the batch through forward and backward pass, with one thread of
-  /// LibTorch's in each: faster than to share each operator among LibTorch's threads. More than 1 is for
-  /// models, losses and aggregations that may be called from several threads at a time, as LibTorch's layers
-  /// and TorchScript may in evaluation mode.
+  /// Threads that each take a part of the batch through forward and backward pass, two samples at least, with
+  /// one thread of LibTorch's in each: faster than to share each operator among LibTorch's threads. More than
+  /// 1 is for models, losses and aggregations that may be called from several threads at a time, as
+  /// LibTorch's layers and TorchScript may in evaluation mode, and for none that waits for torch.jit.fork.
+  /// There are as many as at::set_num_interop_threads allows, and the caller.
   Index workers = 1;
 
   /// @param inputs  [B, ...] @param targets  [B, ...] as the loss takes them
@@ -242,7 +246,8 @@ struct Batched {
                  std::vector<Part>& parts, const Each& each) const {
     std::string uncovered = detail::probe(plan, inputs);
     const Index batch = inputs.size(0);
-    const Index number = std::max<Index>(1, std::min(workers, batch));
+    // Not one sample alone, which some models take for none: a squeeze() drops its dimension.
+    const Index number = std::max<Index>(1, std::min(workers, batch / 2));
     if (uncovered.empty() && number == 1) {
       uncovered = each(parts.emplace_back(), Samples{0, batch, inputs, targets});
     } else if (uncovered.empty()) {
@@ -256,8 +261,14 @@ struct Batched {
         const Index first = batch * worker / number;
         const Index count = batch * (worker + 1) / number - first;
         const auto place = static_cast<std::size_t>(worker);
-        causes[place] = each(parts[place], Samples{first, count, inputs.narrow(0, first, count),
-                                                   targets.narrow(0, first, count)});
+        try {
+          causes[place] = each(parts[place], Samples{first, count, inputs.narrow(0, first, count),
+                                                     targets.narrow(0, first, count)});
+        } catch (const Error& error) {
+          if (error.code() != ErrorCode::label) throw;
+          throw Error(error.code(), error.place() + ", counted from sample " + std::to_string(first),
+                      error.expected(), error.came());
+        }
       });
       for (const std::string& cause : causes) {
         if (uncovered.empty()) uncovered = cause;

@@ -29,8 +29,9 @@ struct BatchResult {
 /// What makes a vector-Jacobian product of raw profiles: for each sample and unit, by how much the result
 /// changes with that number.
 ///
-/// Called with the raw profiles of samples first, first + 1, ... of the batch, one call at a time, until
-/// every sample has been given once, in any order; returns [samples, units] of any float dtype, on the CPU.
+/// Called with the raw profiles of samples first, first + 1, ... of the batch, one call at a time, in any
+/// order, until every sample has been given; where one is given again, the last call counts. Returns
+/// [samples, units] of any float dtype, on the CPU.
 class Cotangent : public std::function<at::Tensor(const at::Tensor& profiles, Index first)> {
  public:
   using std::function<at::Tensor(const at::Tensor&, Index)>::function;
