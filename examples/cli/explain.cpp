@@ -97,6 +97,9 @@ void explain(const Options& options) {
            .saliency = std::move(saliencies[i]),
            .trials = {}});
       Explanation& sample = samples.back();
+      // Profiles and input saliency come from two passes, each with roundings of its own: one z, that of
+      // `raw`.
+      sample.saliency.profile = session.method().standardize(sample.raw, baseline);
       sample.trials =
           try_changes(session.plan(), session.on_device(batch.inputs[row]), sample.label, sample.prediction,
                       sample.saliency.profile, options.seed.value_or(0) + batch.indices[i]);
