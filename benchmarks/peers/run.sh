@@ -26,6 +26,9 @@ done
 "$peers/bin/python" -m pip install --quiet --disable-pip-version-check torch==2.11.0 torchvision==0.26.0 numpy==2.4.6 \
   safetensors==0.8.0 opacus==1.6.0 backpack-for-pytorch==1.7.1
 
+# Every process keeps the memory that it has freed (glibc): to ask the system for it again costs each batch up to as much as
+# the layer that needs it, most of all on a virtual machine, and says nothing of the methods.
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=68719476736
 export OMP_NUM_THREADS="$threads" OMP_WAIT_POLICY=passive
 "$peers/bin/python" benchmarks/peers/run.py --bin "${CULPRIT_BIN:-build/bench/bin}" --rounds "$rounds" --threads "$threads" \
   "${@:3}"

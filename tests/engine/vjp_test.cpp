@@ -105,6 +105,16 @@ TEST_CASE("Products hold for weights in several layers, any loss, and layers tha
   }
 }
 
+TEST_CASE("Products hold for a bias that depends on the input", "[engine]") {
+  torch::manual_seed(seed());
+  const at::Tensor w = weight({4, 3, 3, 3});
+  const auto model = net({{"w", w}}, [=](const at::Tensor& x) {
+    return at::conv2d(x, w, x.narrow(1, 0, 1).mean({0, 1, 2}).narrow(0, 0, 4)).tanh().mean({2, 3});
+  });
+  CHECK(vjp_batched_against_loop(model, normal({1, 3, 7, 7}), classes(1, 4), visit::ConvFilters{}) <=
+        tolerance);
+}
+
 TEST_CASE("Products are 0 where nothing depends on the input, and integers have none", "[engine]") {
   torch::manual_seed(seed());
   const at::Tensor w = weight({4, 5});

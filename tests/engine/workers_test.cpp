@@ -76,13 +76,18 @@ TEST_CASE("Workers leave the model and LibTorch's threads as they were", "[engin
   CHECK(ModelState(model) == before);
 
   inputs[5].zero_();
-  const Error wrong_label = error_of([&] {
+  const auto place_of_wrong_label = [&](const auto& engine) {
     at::Tensor wrong = targets.clone();
     wrong[5] = 5;
-    (void)engine::Batched{.workers = 3}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, wrong);
-  });
-  CHECK(wrong_label.code() == ErrorCode::label);
-  CHECK(wrong_label.place() == "label of sample 1 of the batch, counted from sample 4");
+    const Error error =
+        error_of([&] { (void)engine(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, wrong); });
+    CHECK(error.code() == ErrorCode::label);
+    return error.place();
+  };
+  CHECK(place_of_wrong_label(engine::Batched{.workers = 3}) ==
+        "label of sample 1 of the batch, counted from sample 4");
+  CHECK(place_of_wrong_label(engine::Batched{}) == "label of sample 5 of the batch");
+  CHECK(place_of_wrong_label(engine::Loop{}) == "label of sample 0 of the batch, counted from sample 5");
 
   const Error error = error_of([&] {
     (void)engine::Batched{.workers = 3}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs,

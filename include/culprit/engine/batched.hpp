@@ -261,14 +261,10 @@ struct Batched {
         const Index first = batch * worker / number;
         const Index count = batch * (worker + 1) / number - first;
         const auto place = static_cast<std::size_t>(worker);
-        try {
+        counted_from(first, [&] {
           causes[place] = each(parts[place], Samples{first, count, inputs.narrow(0, first, count),
                                                      targets.narrow(0, first, count)});
-        } catch (const Error& error) {
-          if (error.code() != ErrorCode::label) throw;
-          throw Error(error.code(), error.place() + ", counted from sample " + std::to_string(first),
-                      error.expected(), error.came());
-        }
+        });
       });
       for (const std::string& cause : causes) {
         if (uncovered.empty()) uncovered = cause;

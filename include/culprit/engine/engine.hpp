@@ -119,6 +119,19 @@ template <Loss L>
   return {losses.detach().to(at::kDouble), gradient.to(outputs.scalar_type())};
 }
 
+/// What `run` returns for a part of a batch.
+/// @param first  the part's first sample, which an error about a label then names
+template <class Run>
+decltype(auto) counted_from(Index first, const Run& run) {
+  try {
+    return run();
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::label || first == 0) throw;
+    throw Error(error.code(), error.place() + ", counted from sample " + std::to_string(first),
+                error.expected(), error.came());
+  }
+}
+
 /// A copy of the inputs that a gradient is wanted of. @throws Error (dtype) for inputs without one.
 [[nodiscard]] inline at::Tensor differentiable_copy(const at::Tensor& inputs) {
   if (!inputs.is_floating_point()) {

@@ -27,7 +27,8 @@ struct Loop {
     std::vector<at::Tensor> losses;
     for (Index sample = 0; sample < inputs.size(0); ++sample) {
       const at::Tensor output = plan.model.forward(private_copy(inputs.narrow(0, sample, 1)));
-      const auto [sample_loss, gradient] = seed(loss, output, private_copy(targets.narrow(0, sample, 1)));
+      const auto [sample_loss, gradient] = counted_from(
+          sample, [&] { return seed(loss, output, private_copy(targets.narrow(0, sample, 1))); });
       torch::autograd::variable_list gradients(plan.parameters.size());
       if (output.requires_grad()) {
         gradients = torch::autograd::grad({output}, plan.parameters, {gradient}, /*retain_graph=*/false,
@@ -55,8 +56,9 @@ struct Loop {
     for (Index sample = 0; sample < inputs.size(0); ++sample) {
       const at::Tensor input = differentiable_copy(inputs.narrow(0, sample, 1));
       const at::Tensor output = plan.model.forward(input.clone());
-      const auto [sample_loss, seeds] =
-          seed(loss, output, private_copy(targets.narrow(0, sample, 1)), History::kept);
+      const auto [sample_loss, seeds] = counted_from(sample, [&] {
+        return seed(loss, output, private_copy(targets.narrow(0, sample, 1)), History::kept);
+      });
       torch::autograd::variable_list gradients(plan.parameters.size());
       if (output.requires_grad()) {
         gradients = torch::autograd::grad({output}, plan.parameters, {seeds}, /*retain_graph=*/true,

@@ -2,100 +2,21 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <ATen/ops/_unsafe_view.h>
-#include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 
 #include "culprit/engine/engine.hpp"
+#include "culprit/engine/nodes.hpp"
 #include "culprit/visit/operator_observer.hpp"
 
 // How engine::Batched sees the uses of parameters in a forward pass, and gets at the gradients of their
 // outputs.
 namespace culprit::engine::detail {
-
-using GradientSink = std::function<void(const visit::ParameterUse&, const at::Tensor& dy)>;
-
-/// @throws Error (model) when an in-place operation changed the input of a layer since the forward pass.
-inline void require_unchanged(const at::Tensor& input, std::int64_t version, const std::string& layer) {
-  if (input._version() != version) {
-    throw Error(ErrorCode::model, "input of " + layer, "a tensor left unchanged until the backward pass",
-                "one that an in-place operation changed");
-  }
-}
-
-/// A node of the backward graph at the output of a parameter's use: hands dY to the sink and passes it on.
-class Tap final : public torch::autograd::Node {
- public:
-  Tap(visit::ParameterUse use, std::string layer, GradientSink sink)
-      : use_(std::move(use)),
-        layer_(std::move(layer)),
-        version_(use_.input._version()),
-        sink_(std::move(sink)) {
-    // An in-place operation on the input would put this tap into the input's own history, which keeps it
-    // alive.
-    use_.input = use_.input.detach();
-  }
-
-  torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
-    if (gradients[0].defined()) {
-      require_unchanged(use_.input, version_, layer_);
-      sink_(use_, gradients[0]);
-    }
-    release_variables();
-    if (num_outputs() == 0) return {};
-    return std::move(gradients);
-  }
-
-  void release_variables() override { use_.input.reset(); }
-
- private:
-  visit::ParameterUse use_;
-  std::string layer_;
-  std::int64_t version_;
-  GradientSink sink_;
-};
-
-/// The backward node of a batch norm with running statistics, y = a_c x + b_c for channel c: dX = a_c dY.
-///
-/// LibTorch's own node keeps X for a sum over the batch that only the gradients of scale and shift need.
-class ScaleByChannel final : public torch::autograd::Node {
- public:
-  explicit ScaleByChannel(at::Tensor factors) : factors_(std::move(factors)) {}
-
-  /// @param output  to take this node as its history @param factors  a, [C]
-  static void attach(at::Tensor& output, const at::Tensor& input, const at::Tensor& factors) {
-    std::vector<std::int64_t> shape(static_cast<std::size_t>(output.dim()), 1);
-    shape[1] = output.size(1);
-    at::Tensor broadcast = factors.to(output.scalar_type()).reshape(shape);
-    if (!output.is_contiguous()) {  // a whole row side by side, for a loop that is longer than the channels
-      shape.back() = output.size(-1);
-      broadcast = broadcast.expand(shape).contiguous(output.suggest_memory_format());
-    }
-    const auto node = std::make_shared<ScaleByChannel>(broadcast);
-    node->set_next_edges({torch::autograd::impl::gradient_edge(input)});
-    output = output.detach();
-    torch::autograd::set_history(output, node);
-  }
-
-  torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
-    at::Tensor& gradient = gradients[0];
-    if (!gradient.defined()) return {at::Tensor()};
-    const bool ours = gradient.use_count() == 1 && gradient.has_storage() &&
-                      gradient.storage().use_count() == 1 && gradient.is_non_overlapping_and_dense();
-    return {ours ? gradient.mul_(factors_) : gradient.mul(factors_)};
-  }
-
-  void release_variables() override { factors_.reset(); }
-
- private:
-  at::Tensor factors_;  // broadcastable to the gradient
-};
 
 /// Sees the uses of a forward pass whose samples can be separated, and why they cannot.
 class UseObserver : public visit::OperatorObserver {
@@ -122,8 +43,17 @@ class UseObserver : public visit::OperatorObserver {
     on_separable_use(std::move(use), output);
   }
 
-  void on_batch_norm(const visit::BatchNormUse& use, at::Tensor& /*output*/) override {
+  void on_batch_norm(const visit::BatchNormUse& use, at::Tensor& output) final {
     if (use.batch_statistics && batch_ > 1) uncovered = "batch norm over the batch";
+    const auto constant = [](const at::Tensor& tensor) {
+      return !tensor.defined() || !tensor.requires_grad();
+    };
+    if (use.batch_statistics || !output.requires_grad() || !constant(use.scale) || !constant(use.shift) ||
+        !constant(use.running_variance) || !constant(use.running_mean)) {
+      return;
+    }
+    const at::Tensor inverse = use.running_variance.add(use.epsilon).rsqrt();
+    ScaleByChannel::attach(output, use.input, use.scale.defined() ? inverse.mul(use.scale) : inverse);
   }
 
   void on_unknown(std::size_t /*parameter*/, const std::string& op) final { uncovered = op; }
@@ -149,19 +79,6 @@ class TapInserter final : public UseObserver {
     torch::autograd::set_history(output, tap);
   }
 
-  void on_batch_norm(const visit::BatchNormUse& use, at::Tensor& output) override {
-    UseObserver::on_batch_norm(use, output);
-    const auto constant = [](const at::Tensor& tensor) {
-      return !tensor.defined() || !tensor.requires_grad();
-    };
-    if (use.batch_statistics || !output.requires_grad() || !constant(use.scale) || !constant(use.shift) ||
-        !constant(use.running_variance) || !constant(use.running_mean)) {
-      return;
-    }
-    const at::Tensor inverse = use.running_variance.add(use.epsilon).rsqrt();
-    ScaleByChannel::attach(output, use.input, use.scale.defined() ? inverse.mul(use.scale) : inverse);
-  }
-
   GradientSink sink;  ///< where gradients go in the backward pass
 
  private:
@@ -171,7 +88,8 @@ class TapInserter final : public UseObserver {
 /// Keeps every use with the history of its input and output, to differentiate by both afterwards.
 class HistoryKeeper final : public UseObserver {
  public:
-  using UseObserver::UseObserver;
+  HistoryKeeper(const visit::Plan& plan, Index batch)
+      : UseObserver(plan, batch), parameters_(plan.parameters) {}
 
   struct Kept {
     visit::ParameterUse use;  ///< its input without history
@@ -181,6 +99,9 @@ class HistoryKeeper final : public UseObserver {
   };
 
   void on_separable_use(visit::ParameterUse&& use, at::Tensor& output) override {
+    const bool constant_bias = !use.bias.defined() || !use.bias.requires_grad();
+    if (use.kind == visit::ParameterUse::Kind::convolution && output.requires_grad() && constant_bias)
+      ConstantConvolution::attach(output, use, parameters_[use.parameter]);
     at::Tensor place = output.detach();
     if (output.requires_grad()) {
       torch::autograd::impl::set_gradient_edge(place, torch::autograd::impl::gradient_edge(output));
@@ -193,6 +114,9 @@ class HistoryKeeper final : public UseObserver {
   }
 
   std::vector<Kept> kept;
+
+ private:
+  const std::vector<at::Tensor>& parameters_;
 };
 
 /// Why the samples of a batch cannot be separated; empty when they can. One forward pass of another batch

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include <ATen/Dispatch.h>
@@ -91,6 +94,40 @@ inline at::Tensor gradient_by_tiles(const visit::ParameterUse& use, at::IntArray
   return gradients;
 }
 
+/// A convolution's operation on its input, and that operation's gradient for it.
+struct ConvolutionCall {
+  at::Tensor weight, input;  ///< of the input, shape and order in memory count, not the numbers
+  std::vector<std::int64_t> stride, padding, dilation, output_padding;
+  bool transposed = false;
+  std::int64_t groups = 1;
+
+  ConvolutionCall() = default;
+  ConvolutionCall(const visit::ParameterUse& use, at::Tensor with_weight, at::Tensor x, const at::Tensor& y)
+      : weight(std::move(with_weight)),
+        input(std::move(x)),
+        stride(use.stride),
+        padding(use.padding),
+        dilation(use.dilation),
+        output_padding(use.stride.size(), 0),
+        transposed(use.transposed),
+        groups(use.groups) {
+    for (std::size_t d = 0; transposed && d < stride.size(); ++d) {
+      const auto axis = static_cast<std::int64_t>(d) + 2;
+      output_padding[d] = y.size(axis) - ((input.size(axis) - 1) * stride[d] - 2 * padding[d] +
+                                          dilation[d] * (weight.size(axis) - 1) + 1);
+    }
+  }
+
+  [[nodiscard]] at::Tensor output(const at::Tensor& x) const {
+    return at::convolution(x, weight, {}, stride, padding, dilation, transposed, output_padding, groups);
+  }
+
+  [[nodiscard]] at::Tensor input_gradient(const at::Tensor& dy) const {
+    return std::get<0>(at::convolution_backward(dy, input, weight, {}, stride, padding, dilation, transposed,
+                                                output_padding, groups, {true, false, false}));
+  }
+};
+
 }  // namespace detail
 
 /// Gradient of the weight for each sample, [b, weight elements]: dY_b * unfold(X_b)^T for a convolution, with
@@ -140,24 +177,11 @@ struct FactorGradients {
   };
   std::vector<std::int64_t> weight_sizes = weight_shape.vec();
   weight_sizes[0] *= batch;
-  const at::Tensor weights = u.reshape(weight_sizes);
   const at::Tensor wide_x = as_groups(x);
   const at::Tensor wide_dy = as_groups(dy);
-  std::vector<std::int64_t> output_padding(use.stride.size(), 0);
-  if (use.transposed) {
-    for (std::size_t d = 0; d < output_padding.size(); ++d) {
-      const auto axis = static_cast<std::int64_t>(d) + 2;
-      output_padding[d] = dy.size(axis) - ((x.size(axis) - 1) * use.stride[d] - 2 * use.padding[d] +
-                                           use.dilation[d] * (weight_shape[d + 2] - 1) + 1);
-    }
-  }
-  const std::int64_t groups = batch * use.groups;
-  const at::Tensor to_dy = at::convolution(wide_x, weights, {}, use.stride, use.padding, use.dilation,
-                                           use.transposed, output_padding, groups);
-  const at::Tensor to_x = std::get<0>(at::convolution_backward(wide_dy, wide_x, weights, {}, use.stride,
-                                                               use.padding, use.dilation, use.transposed,
-                                                               output_padding, groups, {true, false, false}));
-  return {to_dy.reshape(dy.sizes()), to_x.reshape(x.sizes())};
+  detail::ConvolutionCall call(use, u.reshape(weight_sizes), wide_x, wide_dy);
+  call.groups *= batch;
+  return {call.output(wide_x).reshape(dy.sizes()), call.input_gradient(wide_dy).reshape(x.sizes())};
 }
 
 /// Elements of the temporary block that one sample needs: unfolded columns and gradient.
