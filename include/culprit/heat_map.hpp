@@ -33,7 +33,9 @@ enum class Channels {
                                                Channels channels = Channels::largest_absolute) {
   if (gradient.dim() != 3)
     throw Error(ErrorCode::shape, "input gradient", "[channels, height, width]", c10::str(gradient.sizes()));
-  return channels == Channels::largest_absolute ? gradient.abs().amax(0) : gradient.neg().amax(0).abs();
+  const at::Tensor pixels =
+      channels == Channels::largest_absolute ? gradient.abs().amax(0) : gradient.neg().amax(0).abs();
+  return pixels.contiguous();
 }
 
 /// The two saliencies that become 0 and 1 of a heat map.
