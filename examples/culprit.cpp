@@ -10,14 +10,18 @@
 #include <cstddef>
 #include <cstdio>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include <CLI/CLI.hpp>
+#include <malloc.h>
 
 #include "cli/help.hpp"
 #include "cli/options.hpp"
@@ -151,6 +155,18 @@ const CLI::Validator device_spec = checked("cpu, cuda or cuda:N", [](const std::
   return text == "cpu" || text == "cuda" ||
          (text.starts_with("cuda:") && is_index(text.substr(5)) && text.size() < 8);
 });
+
+/// I and N of "I/N".
+std::optional<std::pair<std::size_t, std::size_t>> shard_of(const std::string& text) {
+  const std::size_t slash = std::min(text.find('/'), text.size());
+  const std::string shard = text.substr(0, slash), shards = text.substr(std::min(slash + 1, text.size()));
+  if (!is_index(shard) || !is_above_zero(shards) || std::stoul(shard) >= std::stoul(shards))
+    return std::nullopt;
+  return std::pair(std::stoul(shard), std::stoul(shards));
+}
+
+const CLI::Validator shard_spec =
+    checked("I/N with I from 0 to N - 1", [](const std::string& text) { return shard_of(text).has_value(); });
 
 /// Adds the options of one group, with folded help.
 class Group {
@@ -322,6 +338,27 @@ void add_run(CLI::App& command, Options& options) {
   group.add("--device", options.device, "DEVICE", "where: cpu (default), cuda or cuda:N")->check(device_spec);
 }
 
+void add_shard(CLI::App& command, Options& options) {
+  command
+      .add_option_function<std::string>(
+          "--shard",
+          [&options](const std::string& text) { std::tie(options.shard, options.shards) = *shard_of(text); },
+          folded(
+              "of the samples part I of N, counted from 0, such as the index of a job in an array of jobs"))
+      ->type_name("I/N")
+      ->group("Run")
+      ->check(shard_spec);
+}
+
+/// @param names  of what the command can do
+void add_non_finite(CLI::App& command, Options& options, const std::vector<std::string>& names) {
+  Group(command, "Run")
+      .add("--non-finite", options.non_finite, "NAME",
+           "what becomes of a sample with NaN or infinity in its gradients: " + joined(names, ", ") +
+               " (default " + names.front() + "); skipped ones are counted")
+      ->check(one_of(names));
+}
+
 void add_search(CLI::App& command, Options& options) {
   Group group(command, "Search");
   group
@@ -373,6 +410,8 @@ void declare(CLI::App& app, Options& options) {
 
   CLI::App& fit = add_command(app, options, Command::fit, "fit",
                               "Mean and deviation of every filter's saliency over a data set", help::fit);
+  CLI::App& merge = add_command(app, options, Command::merge, "merge",
+                                "One baseline of those of a data set's shards", help::merge);
   CLI::App& profile = add_command(app, options, Command::profile, "profile",
                                   "The saliency of every filter for every sample", help::profile);
   CLI::App& explain =
@@ -402,7 +441,18 @@ void declare(CLI::App& app, Options& options) {
   add_heat_map(experiment, options, "Heat map of the experiment mask");
   for (CLI::App* command : {&fit, &profile, &explain, &experiment}) add_run(*command, options);
 
+  for (CLI::App* command : {&fit, &profile}) add_shard(*command, options);
+  add_non_finite(fit, options, {"refuse", "skip"});
+  add_non_finite(profile, options, non_finites);
+  fit.add_flag("--fresh", options.fresh, "do not go on with what an earlier run left")->group("Run");
+
   Group(fit, "Result").add("--out", options.out, "FILE", "the baseline to write")->required();
+
+  Group of_merge(merge, "Result");
+  of_merge.add("PART", options.parts, "", "files that culprit fit --shard wrote, in any order")
+      ->required()
+      ->expected(1, CLI::detail::expected_max_vector_size);
+  of_merge.add("--out", options.out, "FILE", "the baseline to write")->required();
 
   Group of_profile(profile, "Result");
   of_profile.add("--baseline", options.baseline, "FILE", "what culprit fit wrote: adds z");
@@ -448,6 +498,7 @@ void check_usage(const Options& options) {
       refuse("--explained, --neighbors or --results is required");
     return;
   }
+  if (options.command == Command::merge) return;
   if (options.command == Command::neighbors && options.data.empty()) return;  // no pictures are shown
   if (options.data.empty() && options.image.empty()) refuse("--data or --image with --label is required");
   const bool by_hand =
@@ -467,6 +518,10 @@ void check_usage(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace culprit::cli;
+  // Each batch needs the memory of the one before: to give it back in between and have the system fill it
+  // with zeros again took a fifth of a run.
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, std::numeric_limits<int>::max());
   CLI::App app;
   Options options;
   declare(app, options);

@@ -25,7 +25,9 @@ namespace culprit::cli {
 /// The samples of a run.
 struct Inputs {
   std::unique_ptr<const data::Dataset> set;
-  std::vector<std::size_t> indices;  ///< of the samples to use, ascending
+  std::vector<std::size_t> indices;  ///< of the samples to use, ascending: the run's shard of the chosen ones
+  std::vector<std::size_t> chosen;   ///< what --limit and --seed leave of all samples
+  std::size_t first = 0;             ///< where the shard begins in these
   data::Preprocess preprocess;
   data::Classes names;
 };
@@ -93,7 +95,13 @@ inline std::vector<std::size_t> chosen(std::size_t size, const Options& options)
     throw Error(ErrorCode::argument, options.data, "a data set with at least one sample", "none");
   }
   inputs.names = detail::class_names(options, *inputs.set);
-  inputs.indices = detail::chosen(inputs.set->size(), options);
+  inputs.chosen = detail::chosen(inputs.set->size(), options);
+  const auto begin_of = [&](std::size_t shard) {
+    return static_cast<std::ptrdiff_t>(inputs.chosen.size() * shard / options.shards);
+  };
+  const std::ptrdiff_t first = begin_of(options.shard);
+  inputs.first = static_cast<std::size_t>(first);
+  inputs.indices.assign(inputs.chosen.begin() + first, inputs.chosen.begin() + begin_of(options.shard + 1));
   return inputs;
 }
 

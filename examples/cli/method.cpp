@@ -42,6 +42,10 @@ class ProfilerMethod final : public Method {
                                           const at::Tensor& targets) const override {
     return profiler_.batch(plan, inputs, targets);
   }
+  [[nodiscard]] engine::BatchResult batch_as_is(const visit::Plan& plan, const at::Tensor& inputs,
+                                                const at::Tensor& targets) const override {
+    return profiler_.batch_as_is(plan, inputs, targets);
+  }
   [[nodiscard]] Profile standardize(const Profile& raw, const Baseline& baseline) const override {
     return profiler_.standardize(raw, baseline);
   }

@@ -29,6 +29,8 @@ class Method {
   [[nodiscard]] virtual Fingerprint fingerprint(const visit::Plan& plan, std::string preprocessing) const = 0;
   [[nodiscard]] virtual engine::BatchResult batch(const visit::Plan& plan, const at::Tensor& inputs,
                                                   const at::Tensor& targets) const = 0;
+  [[nodiscard]] virtual engine::BatchResult batch_as_is(const visit::Plan& plan, const at::Tensor& inputs,
+                                                        const at::Tensor& targets) const = 0;
   [[nodiscard]] virtual Profile standardize(const Profile& raw, const Baseline& baseline) const = 0;
   [[nodiscard]] virtual bool needs_quantiles() const = 0;
 

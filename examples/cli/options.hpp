@@ -12,7 +12,7 @@
 
 namespace culprit::cli {
 
-enum class Command { fit, profile, explain, neighbors, experiment, report };
+enum class Command { fit, merge, profile, explain, neighbors, experiment, report };
 
 /// What the options of the same names take; the first is the default.
 inline const std::vector<std::string> aggregations{"mean_abs",   "mean",           "l2_norm",    "max_abs",
@@ -24,6 +24,7 @@ inline const std::vector<std::string> spaces{"z", "raw"};
 inline const std::vector<std::string> amongs{"all", "wrong"};
 inline const std::vector<std::string> engines{"batched", "loop"};
 inline const std::vector<std::string> dtypes{"float32", "float64"};
+inline const std::vector<std::string> non_finites{"refuse", "skip", "keep"};
 inline const std::vector<std::string> experiments{"correctness", "prune", "neighbors", "finetune", "mask"};
 inline const std::vector<std::string> presets{"cifar10", "imagenet", "fashion"};
 
@@ -45,10 +46,13 @@ struct Options {
 
   std::size_t batch = 64;
   std::size_t limit = 0;              ///< 0: all
+  std::size_t shard = 0, shards = 1;  ///< which of how many parts of the samples
+  bool fresh = false;                 ///< whatever an earlier run left is not gone on with
   std::optional<std::uint64_t> seed;  ///< given: `limit` draws at random instead of taking the first
   std::string dtype = dtypes.front();
   std::string engine = engines.front();
   std::string device = "cpu";
+  std::string non_finite = non_finites.front();
   std::string target = "label";  ///< label, predicted, or a class index
   std::string aggregate = aggregations.front();
   std::string standardize = standardizations.front();
@@ -76,6 +80,7 @@ struct Options {
   std::string out;
   std::size_t wrong = 4;
 
+  std::vector<std::string> parts;     ///< files that culprit fit wrote, to be merged
   std::vector<std::string> profiles;  ///< files that culprit profile wrote, or folders of them
   std::string queries = "wrong:5";    ///< whose neighbours, as query_rows() reads it
   std::int64_t k = 10;

@@ -17,9 +17,11 @@ namespace culprit::cli {
 /// for every tenth elsewhere.
 class Progress {
  public:
-  Progress(std::string task, std::size_t total)
+  /// @param before  of the total: done by an earlier run
+  Progress(std::string task, std::size_t total, std::size_t before = 0)
       : task_(std::move(task)),
         total_(total),
+        before_(before),
         terminal_(::isatty(STDERR_FILENO) == 1),
         start_(Clock::now()) {}
   Progress(const Progress&) = delete;
@@ -32,8 +34,8 @@ class Progress {
   /// @param done  samples so far, of the total
   void update(std::size_t done) {
     const double seconds = this->seconds();
-    const double left =
-        seconds * static_cast<double>(total_ - done) / static_cast<double>(std::max<std::size_t>(done, 1));
+    const double left = seconds * static_cast<double>(total_ - done) /
+                        static_cast<double>(std::max<std::size_t>(done - before_, 1));
     const std::string state = std::to_string(done) + " of " + std::to_string(total_) + ", " +
                               (done < total_ ? duration(left) + " left" : duration(seconds));
     if (terminal_) {
@@ -62,6 +64,7 @@ class Progress {
 
   std::string task_;
   std::size_t total_;
+  std::size_t before_;
   bool terminal_;
   Clock::time_point start_;
   double last_drawn_ = -1;

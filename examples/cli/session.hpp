@@ -7,6 +7,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -22,6 +23,7 @@
 #include "culprit/core/baseline.hpp"
 #include "culprit/intervene/prune_each.hpp"
 #include "culprit/io/baseline_file.hpp"
+#include "culprit/io/checkpoint.hpp"
 #include "culprit/io/json.hpp"
 #include "culprit/visit/data_flow.hpp"
 #include "data/loader.hpp"
@@ -41,7 +43,7 @@ class Session {
         inputs_(open_inputs(options)),
         fingerprint_(method_->fingerprint(plan_, inputs_.preprocess.description())) {
     if (options.seed) torch::manual_seed(*options.seed);
-    const data::Batch first = *loader({inputs_.indices.front()}).begin();
+    const data::Batch first = *loader({inputs_.chosen.front()}).begin();
     classes_ = in_context(first, [&] {
       const torch::Tensor outputs = plan_.model.forward(on_device(first.inputs));
       if (outputs.dim() != 2) {
@@ -64,9 +66,11 @@ class Session {
   [[nodiscard]] Index classes() const { return classes_; }
   [[nodiscard]] std::string path(std::size_t sample) const { return inputs_.set->item(sample).path; }
 
-  /// Where the model is.
+  /// Where the model is; batches of pictures with their channels side by side, in which order they take less
+  /// time.
   [[nodiscard]] torch::Tensor on_device(const torch::Tensor& tensor) const {
-    return tensor.to(plan_.parameters.front().device());
+    const auto order = tensor.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+    return tensor.to(plan_.parameters.front().device()).contiguous(order);
   }
 
   /// What --boxes has for it.
@@ -100,8 +104,11 @@ class Session {
   }
 
   [[nodiscard]] engine::BatchResult profile(const data::Batch& batch) const {
-    return in_context(
-        batch, [&] { return method_->batch(plan_, on_device(batch.inputs), on_device(batch.labels)); });
+    return in_context(batch, [&] {
+      const torch::Tensor inputs = on_device(batch.inputs), labels = on_device(batch.labels);
+      return options_.non_finite == "refuse" ? method_->batch(plan_, inputs, labels)
+                                             : method_->batch_as_is(plan_, inputs, labels);
+    });
   }
 
   [[nodiscard]] std::vector<InputGradient> input_saliency(const data::Batch& batch, const Baseline& baseline,
@@ -133,11 +140,32 @@ class Session {
     texts["data"] =
         io::dump(io::Json::object({{"spec", options_.image.empty() ? options_.data : options_.image},
                                    {"samples", inputs_.indices.size()},
-                                   {"fingerprint", data::fingerprint(*inputs_.set)}}));
+                                   {"fingerprint", data::fingerprint(*inputs_.set)},
+                                   {"first", inputs_.first},
+                                   {"chosen", io::Json::object({{"samples", inputs_.chosen.size()},
+                                                                {"fingerprint", chosen_hash()}})}}));
     return texts;
   }
 
+  /// What must be the same for another run of the command to go on with what this one has done.
+  [[nodiscard]] io::Job job(const std::string& command) const {
+    io::Job job{metadata()};
+    job["command"] = command;
+    job["method"] = io::dump(io::fingerprint_to_json(fingerprint_));
+    job["units"] = io::dump(io::units_to_json(units()));
+    job["batch"] = std::to_string(options_.batch);
+    job["engine"] = options_.engine;
+    job["device"] = options_.device;
+    job["non-finite"] = options_.non_finite;
+    job["standardize"] = options_.standardize;
+    return job;
+  }
+
  private:
+  [[nodiscard]] std::string chosen_hash() const {
+    return io::to_hex(hash_bytes(std::as_bytes(std::span(inputs_.chosen))));
+  }
+
   /// Runs `compute` on a batch; its errors name the batch.
   template <class Compute>
   std::invoke_result_t<const Compute&> in_context(const data::Batch& batch, const Compute& compute) const {

@@ -32,11 +32,23 @@ struct Sample {
   Index target = 0;
 };
 
+/// What becomes of a sample in whose gradients there is NaN or infinity.
+enum class NonFinite {
+  refuse,  ///< Error (numeric) that names the first such sample and layer
+  skip,    ///< it is left out, and counted
+};
+
 /// What Profiler::fit tells and is told.
 struct FitOptions {
   std::string preprocessing{};  ///< canonical text of how input was made, kept in the fingerprint
   std::function<void(Index samples)> progress{};  ///< called after each batch with the samples done so far
+  NonFinite non_finite = NonFinite::refuse;
 };
+
+/// Which rows of some raw profiles have no NaN and no infinity: bool [B].
+[[nodiscard]] inline at::Tensor finite_samples(const at::Tensor& profiles) {
+  return at::isfinite(profiles).all(1);
+}
 
 namespace detail {
 
@@ -115,10 +127,16 @@ class Profiler {
   /// @throws Error (numeric) naming the first sample and layer where a gradient is not finite.
   [[nodiscard]] engine::BatchResult batch(const visit::Plan& plan, const at::Tensor& inputs,
                                           const at::Tensor& targets) const {
-    require_batch(inputs, targets);
-    engine::BatchResult result = engine_(plan, aggregation_, loss_, inputs, targets);
+    engine::BatchResult result = batch_as_is(plan, inputs, targets);
     require_finite(plan, result.profiles);
     return result;
+  }
+
+  /// The same without a look at the gradients: a row with NaN or infinity is one that finite_samples tells.
+  [[nodiscard]] engine::BatchResult batch_as_is(const visit::Plan& plan, const at::Tensor& inputs,
+                                                const at::Tensor& targets) const {
+    require_batch(inputs, targets);
+    return engine_(plan, aggregation_, loss_, inputs, targets);
   }
 
   /// The batch with the gradient of a function of its raw profiles with respect to the inputs.
@@ -144,15 +162,24 @@ class Profiler {
     Moments moments(plan.units->size());
     std::optional<Quantiles> quantiles;
     if (needs_quantiles(standardization_)) quantiles.emplace(plan.units->size());
+    Index skipped = 0;
     for (const auto& next : loader) {
       const auto [inputs, targets] = detail::inputs_and_targets(next);
-      const RowMatrix raw = to_matrix(batch(plan, inputs, targets).profiles);
+      at::Tensor profiles;
+      if (options.non_finite == NonFinite::refuse) {
+        profiles = batch(plan, inputs, targets).profiles;
+      } else {
+        profiles = batch_as_is(plan, inputs, targets).profiles;
+        profiles = profiles.index_select(0, finite_samples(profiles).nonzero().squeeze(1));
+        skipped += inputs.size(0) - profiles.size(0);
+      }
+      const RowMatrix raw = to_matrix(profiles);
       moments.add(raw);
       if (quantiles) quantiles->add(raw);
-      if (options.progress) options.progress(moments.count());
+      if (options.progress) options.progress(moments.count() + skipped);
     }
     if (moments.count() == 0) throw Error(ErrorCode::argument, "hold-out set", "at least one sample", "none");
-    return Baseline(plan.units, std::move(moments), std::move(mark), std::move(quantiles));
+    return Baseline(plan.units, std::move(moments), std::move(mark), std::move(quantiles), skipped);
   }
 
   /// Standardized profile (Eq. 2) of one sample.

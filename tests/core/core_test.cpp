@@ -270,6 +270,58 @@ TEST_CASE("Moments of few samples, and what they refuse", "[core]") {
   CHECK(error_of([] { (void)Moments(3, vector({1}), vector({not_a_number})); }).code() == ErrorCode::numeric);
 }
 
+TEST_CASE("Shards' statistics, as their files hold them, merge to those of the whole", "[core]") {
+  std::mt19937 engine(seed());
+  std::normal_distribution<double> noise;
+  Samples samples(1500, std::vector<double>(3));
+  for (auto& sample : samples) {  // as profiles are: positive, over many orders of magnitude
+    for (double& value : sample) value = std::exp(-20.0 + 3.0 * noise(engine));
+  }
+  double mean_apart = 0.0, deviation_apart = 0.0;
+  for (int trial = 0; trial < 1000; ++trial) {
+    const std::size_t shards = 1 + engine() % 1024;
+    std::vector<std::size_t> ends(shards - 1);
+    for (std::size_t& end : ends) end = engine() % (samples.size() + 1);  // some shards are empty
+    std::ranges::sort(ends);
+    ends.push_back(samples.size());
+    std::vector<Moments> parts;
+    std::size_t begin = 0;
+    for (const std::size_t end : ends) {
+      const Moments part = moments_of(samples, std::exchange(begin, end), end);
+      parts.emplace_back(part.count(), part.mean(), part.stddev());
+    }
+    std::ranges::shuffle(parts, engine);
+    Moments all = parts.front();
+    for (std::size_t i = 1; i < parts.size(); ++i) all.merge(parts[i]);
+    REQUIRE(all.count() == 1500);
+    for (std::size_t k = 0; k < samples.front().size(); ++k) {
+      const auto [mean, deviation] = exact(samples, k);
+      const auto i = static_cast<Index>(k);
+      mean_apart = std::max(mean_apart, std::abs(all.mean()[i] / mean - 1.0));
+      deviation_apart = std::max(deviation_apart, std::abs(all.stddev()[i] / deviation - 1.0));
+    }
+  }
+  CHECK(mean_apart <= 1e-12);
+  CHECK(deviation_apart <= 1e-11);
+}
+
+TEST_CASE("Restored moments go on bit for bit", "[core]") {
+  std::mt19937 engine(seed());
+  std::normal_distribution<double> noise;
+  RowMatrix samples(20, 8);
+  for (Index i = 0; i < samples.size(); ++i) samples.data()[i] = std::exp(noise(engine));
+  Moments whole(8);
+  whole.add(samples.topRows(13));
+  Moments restored = Moments::restored(whole.count(), whole.mean(), whole.squares());
+  for (Moments* const moments : {&whole, &restored}) moments->add(samples.bottomRows(7));
+  CHECK(restored.count() == 20);
+  CHECK(restored.mean() == whole.mean());
+  CHECK(restored.stddev() == whole.stddev());
+  CHECK(error_of([&] {
+          (void)Moments::restored(2, whole.mean(), Eigen::VectorXd::Constant(8, -1.0));
+        }).code() == ErrorCode::numeric);
+}
+
 TEST_CASE("Moments made from statistics have exactly these, and merge", "[core]") {
   std::mt19937 engine(seed());
   std::uniform_real_distribution<double> exponent(-12.0, 12.0);
@@ -359,13 +411,14 @@ TEST_CASE("Baselines of disjoint samples merge into that of all", "[core]") {
   const auto fit = [&](Index first, Index count) {
     Moments moments(8);
     moments.add(samples.middleRows(first, count));
-    return Baseline(three_layers(), moments, fingerprint());
+    return Baseline(three_layers(), moments, fingerprint(), std::nullopt, /*skipped=*/first);
   };
   Baseline merged = fit(0, 11);
   merged.merge(fit(11, 1));
   merged.merge(fit(12, 18));
   const Baseline all = fit(0, 30);
   CHECK(merged.count() == 30);
+  CHECK(merged.skipped() == 23);
   CHECK((merged.mean() - all.mean()).cwiseAbs().maxCoeff() < 1e-14);
   CHECK((merged.stddev() - all.stddev()).cwiseAbs().maxCoeff() < 1e-14);
   CHECK(merged.dead().empty());
@@ -446,11 +499,12 @@ TEST_CASE("A baseline comes back from its file bit for bit", "[core]") {
   layers[2].uses = 0;
   Fingerprint mark = fingerprint();
   mark.tensors.emplace_back("quote \" and \n newline", ~std::uint64_t{0});
-  const Baseline saved(std::make_shared<const Units>(layers), moments, mark);
+  const Baseline saved(std::make_shared<const Units>(layers), moments, mark, std::nullopt, /*skipped=*/3);
   io::save_baseline(folder / "baseline.safetensors", saved, {{"note", "of the test"}});
   CHECK(folder.entries() == 1);
   const Baseline loaded = io::load_baseline(folder / "baseline.safetensors");
   CHECK(loaded.count() == 7);
+  CHECK(loaded.skipped() == 3);
   for (Index k = 0; k < 8; ++k) {
     CHECK(bits(loaded.mean()[k]) == bits(saved.mean()[k]));
     CHECK(bits(loaded.stddev()[k]) == bits(saved.stddev()[k]));

@@ -236,6 +236,30 @@ TEST_CASE("Numbers that are not finite are errors that name the place", "[profil
   CHECK(weights.place() == "3.weight");
 }
 
+TEST_CASE("Samples with gradients that are not finite can be left out, and are counted", "[profiler]") {
+  auto model = small_model(seed());
+  const Data data(9);
+  const Profiler profiler;
+  at::Tensor inputs = data.inputs.clone();
+  inputs[2][1][3][3] = std::numeric_limits<double>::quiet_NaN();
+  inputs[7][0][0][0] = std::numeric_limits<double>::infinity();
+  std::vector<std::pair<at::Tensor, at::Tensor>> batches;
+  for (const Index begin : {0, 3, 6})
+    batches.emplace_back(inputs.narrow(0, begin, 3), data.labels.narrow(0, begin, 3));
+  Index told = 0;
+  const Baseline baseline = profiler.fit(
+      model, batches, {.progress = [&](Index samples) { told = samples; }, .non_finite = NonFinite::skip});
+  CHECK(baseline.count() == 7);
+  CHECK(baseline.skipped() == 2);
+  CHECK(told == 9);
+  const at::Tensor rest = at::tensor({0, 1, 3, 4, 5, 6, 8}, at::kLong);
+  const std::vector finite{std::pair(data.inputs.index_select(0, rest), data.labels.index_select(0, rest))};
+  CHECK(apart(baseline, profiler.fit(model, finite)) < 1e-14);
+
+  const at::Tensor raw = profiler.batch_as_is(profiler.plan(model), inputs, data.labels).profiles;
+  CHECK(at::equal(finite_samples(raw).nonzero().squeeze(1), rest));
+}
+
 TEST_CASE("Inputs and targets that do not fit are errors", "[profiler]") {
   auto model = small_model(seed());
   const Data data(4);

@@ -34,13 +34,15 @@ inline constexpr double dead_stddev = 1e-14;
 /// where they were collected, quantiles too.
 class Baseline {
  public:
+  /// @param skipped  samples that were left out, see NonFinite
   /// @throws Error (shape) when moments or quantiles are of another number of units, Error (baseline) when
   /// the two are of different numbers of samples.
   Baseline(std::shared_ptr<const Units> units, Moments moments, Fingerprint fingerprint,
-           std::optional<Quantiles> quantiles = std::nullopt)
+           std::optional<Quantiles> quantiles = std::nullopt, Index skipped = 0)
       : units_(std::move(units)),
         moments_(std::move(moments)),
         quantiles_(std::move(quantiles)),
+        skipped_(skipped),
         fingerprint_(std::move(fingerprint)) {
     for (const Index came : {moments_.units(), quantiles_ ? quantiles_->units() : units_->size()}) {
       if (came != units_->size()) {
@@ -56,6 +58,8 @@ class Baseline {
   }
 
   [[nodiscard]] Index count() const noexcept { return moments_.count(); }
+  /// Samples that were left out because their gradients were not finite.
+  [[nodiscard]] Index skipped() const noexcept { return skipped_; }
   [[nodiscard]] const Eigen::VectorXd& mean() const noexcept { return moments_.mean(); }
   [[nodiscard]] const Eigen::VectorXd& stddev() const noexcept { return stddev_; }
   [[nodiscard]] const std::optional<Quantiles>& quantiles() const noexcept { return quantiles_; }
@@ -86,6 +90,7 @@ class Baseline {
                   "quantiles in one of them");
     }
     moments_.merge(other.moments_);
+    skipped_ += other.skipped_;
     if (quantiles_) quantiles_->merge(*other.quantiles_);
     derive();
   }
@@ -112,7 +117,7 @@ class Baseline {
       std::iota(wanted.begin() + static_cast<std::ptrdiff_t>(begin), wanted.end(), own->first);
     }
     return {units, moments_.of(wanted), fingerprint_,
-            quantiles_ ? std::optional(quantiles_->of(wanted)) : std::nullopt};
+            quantiles_ ? std::optional(quantiles_->of(wanted)) : std::nullopt, skipped_};
   }
 
  private:
@@ -133,6 +138,7 @@ class Baseline {
   std::shared_ptr<const Units> units_;
   Moments moments_;
   std::optional<Quantiles> quantiles_;
+  Index skipped_ = 0;
   Fingerprint fingerprint_;
   Eigen::VectorXd stddev_, median_, mad_;
 };

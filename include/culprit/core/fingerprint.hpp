@@ -24,6 +24,14 @@ namespace culprit {
   return hash;
 }
 
+/// 64-bit FNV-1a of bytes: no change of a single bit goes unseen.
+[[nodiscard]] inline std::uint64_t hash_bytes(std::span<const std::byte> bytes,
+                                              std::uint64_t hash = 0xcbf29ce484222325U) noexcept {
+  for (const std::byte byte : bytes)
+    hash = (hash ^ std::to_integer<std::uint64_t>(byte)) * 0x00000100000001b3U;
+  return hash;
+}
+
 /// What a baseline belongs to: the values of a model, the way gradients become numbers, and the way pixels
 /// became input.
 struct Fingerprint {

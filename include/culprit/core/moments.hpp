@@ -55,6 +55,15 @@ class Moments {
     for (Index k = 0; k < units(); ++k) squares_[k] = given_stddev_[k] * given_stddev_[k] * degrees;
   }
 
+  /// As they were, bit for bit, from what count(), mean() and squares() gave.
+  /// @throws Error (shape) when mean and squares differ in length, Error (argument) for a negative count,
+  /// Error (numeric) for a sum of squares that is not a number >= 0.
+  [[nodiscard]] static Moments restored(Index count, Eigen::VectorXd mean, Eigen::VectorXd squares) {
+    Moments moments(count, std::move(mean), std::move(squares));
+    moments.squares_ = std::exchange(moments.given_stddev_, {});
+    return moments;
+  }
+
   /// Takes samples in. @param samples  [n, units]; n = 0 changes nothing
   /// @throws Error (shape) when the number of columns is not the number of units.
   void add(const Eigen::Ref<const RowMatrix>& samples) {
@@ -98,6 +107,8 @@ class Moments {
   [[nodiscard]] Index count() const noexcept { return count_; }
   [[nodiscard]] Index units() const noexcept { return mean_.size(); }
   [[nodiscard]] const Eigen::VectorXd& mean() const noexcept { return mean_; }
+  /// Sum of squared deviations from the mean of each unit.
+  [[nodiscard]] const Eigen::VectorXd& squares() const noexcept { return squares_; }
 
   /// Unbiased standard deviation (n - 1) of each unit; 0 with fewer than two samples.
   [[nodiscard]] Eigen::VectorXd stddev() const {

@@ -2,8 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
-#include <charconv>
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
@@ -16,20 +14,11 @@
 #include <vector>
 
 #include "culprit/core/baseline.hpp"
+#include "culprit/io/hexadecimal.hpp"
 #include "culprit/io/json.hpp"
 #include "culprit/io/safetensors.hpp"
 
 namespace culprit::io {
-
-namespace detail {
-
-inline std::string to_hex(std::uint64_t value) {
-  std::array<char, 16> digits{};
-  const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16).ptr;
-  return {digits.data(), end};
-}
-
-}  // namespace detail
 
 /// Layers with their units, as they stand in the metadata of baseline and profile files.
 [[nodiscard]] inline Json units_to_json(const Units& units) {
@@ -66,7 +55,7 @@ inline std::string to_hex(std::uint64_t value) {
 /// A fingerprint as it stands in the metadata of baseline and profile files: hashes in hexadecimal.
 [[nodiscard]] inline Json fingerprint_to_json(const Fingerprint& fingerprint) {
   Json::Object tensors;
-  for (const auto& [name, hash] : fingerprint.tensors) tensors.emplace_back(name, detail::to_hex(hash));
+  for (const auto& [name, hash] : fingerprint.tensors) tensors.emplace_back(name, to_hex(hash));
   return Json::object({{"tensors", Json::object(std::move(tensors))},
                        {"aggregation", fingerprint.aggregation},
                        {"loss", fingerprint.loss},
@@ -76,15 +65,6 @@ inline std::string to_hex(std::uint64_t value) {
 namespace detail {
 
 inline constexpr std::string_view baseline_format = "culprit.baseline/1";
-
-inline std::uint64_t from_hex(const std::string& text) {
-  std::uint64_t value = 0;
-  const auto [end, failure] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
-  if (failure != std::errc{} || end != text.data() + text.size()) {
-    throw Error(ErrorCode::format, "hash", "up to 16 hexadecimal digits", in_quotes(text));
-  }
-  return value;
-}
 
 inline Fingerprint fingerprint_from_json(const Json& json) {
   Fingerprint fingerprint;
@@ -108,50 +88,38 @@ inline const std::string& metadata_at(const Safetensors& file, const std::string
 
 }  // namespace detail
 
-/// Writes a baseline as safetensors: `mean` and `std` F64 [units], `count` I64 [1]; where it has quantiles,
-/// their buckets unit by unit as `quantile_keys` and `quantile_counts` I64 [buckets] and `quantile_ends` I64
-/// [units], where each unit's buckets end; as metadata the units by layer, the dead units, the fingerprint
-/// and `extra`.
-/// @throws Error (io) when the file cannot be written.
-inline void save_baseline(const std::filesystem::path& path, const Baseline& baseline,
-                          std::map<std::string, std::string> extra = {}) {
-  const Eigen::VectorXd& mean = baseline.mean();
-  const Eigen::VectorXd& stddev = baseline.stddev();
-  const std::int64_t count = baseline.count();
-  const auto values = [](const Eigen::VectorXd& vector) {
-    return std::span<const double>(vector.data(), static_cast<std::size_t>(vector.size()));
-  };
-  std::vector<std::pair<std::string, TensorView>> tensors{
-      {"mean", view_of(values(mean), {mean.size()})},
-      {"std", view_of(values(stddev), {stddev.size()})},
-      {"count", view_of(std::span<const std::int64_t>(&count, 1), {1})},
-  };
-  std::vector<std::int64_t> keys, counts, ends;
-  if (baseline.quantiles()) {
-    for (const Quantiles::Buckets& buckets : baseline.quantiles()->buckets()) {
+/// Quantiles as tensors of a file.
+class QuantileLists {
+ public:
+  explicit QuantileLists(const Quantiles& quantiles) {
+    for (const Quantiles::Buckets& buckets : quantiles.buckets()) {
       for (const Quantiles::Bucket& bucket : buckets) {
-        keys.push_back(bucket.key);
-        counts.push_back(bucket.count);
+        keys_.push_back(bucket.key);
+        counts_.push_back(bucket.count);
       }
-      ends.push_back(static_cast<std::int64_t>(keys.size()));
+      ends_.push_back(static_cast<std::int64_t>(keys_.size()));
     }
-    for (const auto& [name, list] : {std::pair("quantile_keys", &keys), std::pair("quantile_counts", &counts),
-                                     std::pair("quantile_ends", &ends)}) {
+  }
+
+  /// Views of these lists: `quantile_keys` and `quantile_counts` I64 [buckets], unit by unit, and
+  /// `quantile_ends` I64 [units], where each unit's buckets end.
+  void append_to(std::vector<std::pair<std::string, TensorView>>& tensors) const {
+    for (const auto& [name, list] :
+         {std::pair("quantile_keys", &keys_), std::pair("quantile_counts", &counts_),
+          std::pair("quantile_ends", &ends_)}) {
       tensors.emplace_back(
           name, view_of(std::span<const std::int64_t>(*list), {static_cast<std::int64_t>(list->size())}));
     }
   }
-  const std::vector<Index> dead = baseline.dead();
-  extra["format"] = detail::baseline_format;
-  extra["units"] = dump(units_to_json(baseline.units()));
-  extra["dead_units"] = dump(Json::array({dead.begin(), dead.end()}));
-  extra["fingerprint"] = dump(fingerprint_to_json(baseline.fingerprint()));
-  write_safetensors(path, tensors, extra);
-}
 
-namespace detail {
+ private:
+  std::vector<std::int64_t> keys_, counts_, ends_;
+};
 
-inline std::optional<Quantiles> read_quantiles(const Safetensors& file, const std::string& place) {
+/// What QuantileLists gave a file; nothing where it has none.
+/// @param place  the file, for errors @throws Error (shape, format, dtype)
+[[nodiscard]] inline std::optional<Quantiles> read_quantiles(const Safetensors& file,
+                                                             const std::string& place) {
   if (!file.contains("quantile_ends")) return std::nullopt;
   const auto keys = file.read<std::int64_t>("quantile_keys");
   const auto counts = file.read<std::int64_t>("quantile_counts");
@@ -175,6 +143,39 @@ inline std::optional<Quantiles> read_quantiles(const Safetensors& file, const st
   return Quantiles(std::move(units));
 }
 
+/// Writes a baseline as safetensors: `mean` and `std` F64 [units], `count` I64 [1]; where it has quantiles,
+/// those of QuantileLists; as metadata the units by layer, the dead units, the fingerprint,
+/// the number of skipped samples if there are any, and `extra`.
+/// @throws Error (io) when the file cannot be written.
+inline void save_baseline(const std::filesystem::path& path, const Baseline& baseline,
+                          std::map<std::string, std::string> extra = {}) {
+  const Eigen::VectorXd& mean = baseline.mean();
+  const Eigen::VectorXd& stddev = baseline.stddev();
+  const std::int64_t count = baseline.count();
+  const auto values = [](const Eigen::VectorXd& vector) {
+    return std::span<const double>(vector.data(), static_cast<std::size_t>(vector.size()));
+  };
+  std::vector<std::pair<std::string, TensorView>> tensors{
+      {"mean", view_of(values(mean), {mean.size()})},
+      {"std", view_of(values(stddev), {stddev.size()})},
+      {"count", view_of(std::span<const std::int64_t>(&count, 1), {1})},
+  };
+  std::optional<QuantileLists> lists;
+  if (baseline.quantiles()) {
+    lists.emplace(*baseline.quantiles());
+    lists->append_to(tensors);
+  }
+  const std::vector<Index> dead = baseline.dead();
+  extra["format"] = detail::baseline_format;
+  extra["units"] = dump(units_to_json(baseline.units()));
+  if (baseline.skipped() > 0) extra["skipped"] = std::to_string(baseline.skipped());
+  extra["dead_units"] = dump(Json::array({dead.begin(), dead.end()}));
+  extra["fingerprint"] = dump(fingerprint_to_json(baseline.fingerprint()));
+  write_safetensors(path, tensors, extra);
+}
+
+namespace detail {
+
 inline Baseline read_baseline(const Safetensors& file, const std::string& place) {
   const std::string& format = metadata_at(file, "format", place);
   if (format != baseline_format) {
@@ -196,8 +197,9 @@ inline Baseline read_baseline(const Safetensors& file, const std::string& place)
   if (count.size() != 1) {
     throw Error(ErrorCode::shape, place + ", tensor count", "1 value", std::to_string(count.size()));
   }
+  const Index skipped = file.metadata().contains("skipped") ? parse("skipped").as_int() : 0;
   return Baseline(std::move(units), Moments(count.front(), vector("mean"), vector("std")),
-                  fingerprint_from_json(parse("fingerprint")), read_quantiles(file, place));
+                  fingerprint_from_json(parse("fingerprint")), read_quantiles(file, place), skipped);
 }
 
 }  // namespace detail

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "cli/options.hpp"
+#include "culprit/core/error.hpp"
+#include "culprit/io/checkpoint.hpp"
+
+namespace culprit::cli {
+
+/// The state of a long run in a file beside its result, so that the same command goes on after whatever ended
+/// it. The file goes when the result is written.
+class Checkpoints {
+ public:
+  using Tensors = std::vector<std::pair<std::string, io::TensorView>>;
+
+  /// @param job  what must be the same for a run to go on
+  Checkpoints(const Options& options, io::Job job)
+      : file_(options.out + ".checkpoint"), job_(std::move(job)), fresh_(options.fresh) {}
+
+  /// What an earlier run of the same job left; nothing where there is none, or with --fresh.
+  /// @throws Error naming the file and what is wrong with it
+  [[nodiscard]] std::optional<io::Safetensors> load() const {
+    if (fresh_) return std::nullopt;
+    try {
+      return io::load_checkpoint(file_, job_);
+    } catch (const Error& error) {
+      throw Error(error.code(), error.place(), error.expected() + " (--fresh starts over)", error.came());
+    }
+  }
+
+  /// Saves every 1,000 samples or 10 seconds, whichever comes first.
+  /// @param done  samples so far @param state  calls its argument with the tensors that load() is to give
+  template <class State>
+  void offer(std::size_t done, const State& state) {
+    constexpr std::size_t most_samples = 1000;
+    constexpr std::chrono::seconds most_time{10};
+    const auto now = Clock::now();
+    if (done - saved_ < most_samples && now - saved_at_ < most_time) return;
+    state([&](const Tensors& tensors) { io::save_checkpoint(file_, job_, tensors); });
+    saved_ = done;
+    saved_at_ = now;
+  }
+
+  /// To be called once the result is there.
+  void remove() const {
+    std::error_code ignored;  // what is left of it would be of no harm but its size
+    std::filesystem::remove(file_, ignored);
+  }
+
+  [[nodiscard]] std::string file() const { return file_.string(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  std::filesystem::path file_;
+  io::Job job_;
+  bool fresh_;
+  std::size_t saved_ = 0;
+  Clock::time_point saved_at_ = Clock::now();
+};
+
+}  // namespace culprit::cli

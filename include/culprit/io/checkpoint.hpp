@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "culprit/core/error.hpp"
+#include "culprit/core/fingerprint.hpp"
+#include "culprit/io/describe.hpp"
+#include "culprit/io/hexadecimal.hpp"
+#include "culprit/io/json.hpp"
+#include "culprit/io/safetensors.hpp"
+
+namespace culprit::io {
+
+/// What a run is: names and values, all of which must be the same for it to go on from a checkpoint.
+using Job = std::map<std::string, std::string>;
+
+namespace detail {
+
+inline constexpr std::string_view checkpoint_format = "culprit.checkpoint/1";
+
+/// Over all that a checkpoint says, whatever order its tensors are in.
+inline std::string checksum(const std::string& job, std::vector<std::pair<std::string, TensorView>> tensors) {
+  std::ranges::sort(tensors, {}, [](const auto& tensor) { return tensor.first; });
+  std::string text = job;
+  for (const auto& [name, tensor] : tensors) {
+    text += '\n' + name + ' ' + std::string(name_of(tensor.dtype));
+    for (const std::int64_t extent : tensor.shape) text += ' ' + std::to_string(extent);
+  }
+  std::uint64_t hash = hash_bytes(std::as_bytes(std::span(text)));
+  for (const auto& [name, tensor] : tensors) hash = hash_bytes(tensor.data, hash);
+  return to_hex(hash);
+}
+
+inline std::string job_text(const Job& job) {
+  Json::Object members;
+  for (const auto& [name, value] : job) members.emplace_back(name, value);
+  return dump(Json::object(std::move(members)));
+}
+
+}  // namespace detail
+
+/// Writes what a run has so far, atomically, as safetensors with the job and a checksum as metadata.
+/// @throws as write_safetensors
+inline void save_checkpoint(const std::filesystem::path& path, const Job& job,
+                            std::span<const std::pair<std::string, TensorView>> tensors) {
+  const std::string text = detail::job_text(job);
+  write_safetensors(path, tensors,
+                    {{"format", std::string(detail::checkpoint_format)},
+                     {"job", text},
+                     {"checksum", detail::checksum(text, {tensors.begin(), tensors.end()})}});
+}
+
+/// Opens what save_checkpoint wrote for the same job. @returns nothing where there is no file
+/// @throws Error (format) for a file that is not as it was written, Error (argument) naming the first
+/// difference for one of another job, Error (io) for one that cannot be read.
+[[nodiscard]] inline std::optional<Safetensors> load_checkpoint(const std::filesystem::path& path,
+                                                                const Job& job) {
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  const std::string place = path.string();
+  Safetensors file = Safetensors::open(path);
+  const auto text_of = [&](const std::string& key) {
+    const auto found = file.metadata().find(key);
+    return found == file.metadata().end() ? std::string() : found->second;
+  };
+  const std::string text = text_of("job");
+  std::vector<std::pair<std::string, TensorView>> tensors;
+  for (const std::string& name : file.names()) tensors.emplace_back(name, file.at(name));
+  if (text_of("format") != detail::checkpoint_format ||
+      text_of("checksum") != detail::checksum(text, tensors)) {
+    throw Error(ErrorCode::format, place, "a checkpoint as it was written", "another checksum");
+  }
+  const Json parsed = parse_json(text, place);
+  Job came;
+  for (const auto& [name, value] : parsed.members()) came.emplace(name, value.as_string());
+  for (const Job* const names : {&job, static_cast<const Job*>(&came)}) {
+    for (const auto& each : *names) {
+      const auto value_in = [&](const Job& run) {
+        const auto found = run.find(each.first);
+        return found == run.end() ? std::string("none") : in_quotes(found->second);
+      };
+      if (value_in(job) == value_in(came)) continue;
+      throw Error(ErrorCode::argument, place, "a checkpoint of " + each.first + ' ' + value_in(job),
+                  value_in(came));
+    }
+  }
+  return file;
+}
+
+}  // namespace culprit::io
