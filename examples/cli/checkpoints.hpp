@@ -26,14 +26,19 @@ class Checkpoints {
   Checkpoints(const Options& options, io::Job job)
       : file_(options.out + ".checkpoint"), job_(std::move(job)), fresh_(options.fresh) {}
 
-  /// What an earlier run of the same job left; nothing where there is none, or with --fresh.
+  /// Takes up what an earlier run of the same job left; nothing where there is none, or with --fresh.
   /// @throws Error naming the file and what is wrong with it
-  [[nodiscard]] std::optional<io::Safetensors> load() const {
-    if (fresh_) return std::nullopt;
+  /// @param restore  is given it; throws Error for one that cannot be
+  template <class Restore>
+  void load(const Restore& restore) const {
+    if (fresh_) remove();
     try {
-      return io::load_checkpoint(file_, job_);
+      const std::optional<io::Safetensors> checkpoint = io::load_checkpoint(file_, job_);
+      if (checkpoint) restore(*checkpoint);
     } catch (const Error& error) {
-      throw Error(error.code(), error.place(), error.expected() + " (--fresh starts over)", error.came());
+      const std::string file = file_.string();
+      throw Error(error.code(), error.place().starts_with(file) ? error.place() : file + ", " + error.place(),
+                  error.expected() + " (--fresh starts over)", error.came());
     }
   }
 
@@ -43,11 +48,10 @@ class Checkpoints {
   void offer(std::size_t done, const State& state) {
     constexpr std::size_t most_samples = 1000;
     constexpr std::chrono::seconds most_time{10};
-    const auto now = Clock::now();
-    if (done - saved_ < most_samples && now - saved_at_ < most_time) return;
+    if (done - saved_ < most_samples && Clock::now() - saved_at_ < most_time) return;
     state([&](const Tensors& tensors) { io::save_checkpoint(file_, job_, tensors); });
     saved_ = done;
-    saved_at_ = now;
+    saved_at_ = Clock::now();
   }
 
   /// To be called once the result is there.
@@ -55,8 +59,6 @@ class Checkpoints {
     std::error_code ignored;  // what is left of it would be of no harm but its size
     std::filesystem::remove(file_, ignored);
   }
-
-  [[nodiscard]] std::string file() const { return file_.string(); }
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <span>
@@ -60,13 +61,13 @@ void print_units(const Baseline& baseline) {
 }
 
 /// What a fit has of the samples so far.
-struct Fit {
+struct FitState {
   Moments moments;
   std::optional<Quantiles> quantiles;
   Index right = 0;    ///< samples that the model is right about
   Index skipped = 0;  ///< samples with NaN or infinity in their gradients
 
-  explicit Fit(const Session& session) : moments(session.units().size()) {
+  explicit FitState(const Session& session) : moments(session.units().size()) {
     if (session.method().needs_quantiles()) quantiles.emplace(session.units().size());
   }
 
@@ -85,13 +86,9 @@ struct Fit {
   template <class Save>
   void save(const Save& save) const {
     const std::vector<std::int64_t> counts{moments.count(), right, skipped};
-    const auto values = [](const Eigen::VectorXd& vector) {
-      return io::view_of(std::span<const double>(vector.data(), static_cast<std::size_t>(vector.size())),
-                         {vector.size()});
-    };
     Checkpoints::Tensors tensors{{"counts", io::view_of(std::span<const std::int64_t>(counts), {3})},
-                                 {"mean", values(moments.mean())},
-                                 {"squares", values(moments.squares())}};
+                                 {"mean", io::view_of(moments.mean())},
+                                 {"squares", io::view_of(moments.squares())}};
     std::optional<io::QuantileLists> lists;
     if (quantiles) {
       lists.emplace(*quantiles);
@@ -100,16 +97,24 @@ struct Fit {
     save(tensors);
   }
 
-  void restore(const io::Safetensors& checkpoint, const std::string& place) {
+  /// @throws Error for what save() cannot have given for these samples
+  void restore(const io::Safetensors& checkpoint, const Session& session) {
     const auto counts = checkpoint.read<std::int64_t>("counts");
-    const auto vector = [&](const char* name) -> Eigen::VectorXd {
-      const std::vector<double> values = checkpoint.read<double>(name);
-      return Eigen::Map<const Eigen::VectorXd>(values.data(), static_cast<Index>(values.size()));
-    };
-    moments = Moments::restored(counts.at(0), vector("mean"), vector("squares"));
-    right = counts.at(1);
-    skipped = counts.at(2);
-    quantiles = io::read_quantiles(checkpoint, place);
+    const auto samples = static_cast<std::int64_t>(session.inputs().indices.size());
+    const auto in_range = [&](std::int64_t count) { return count >= 0 && count <= samples; };
+    if (counts.size() != 3 || !std::ranges::all_of(counts, in_range) || counts[0] + counts[2] > samples) {
+      throw Error(ErrorCode::format, "counts", "numbers of the " + std::to_string(samples) + " samples",
+                  "other numbers");
+    }
+    moments = Moments::restored(counts[0], io::read_vector(checkpoint, "mean", "checkpoint"),
+                                io::read_vector(checkpoint, "squares", "checkpoint"));
+    right = counts[1];
+    skipped = counts[2];
+    const bool wanted = quantiles.has_value();
+    quantiles = io::read_quantiles(checkpoint, "checkpoint");
+    if (quantiles.has_value() != wanted)
+      throw Error(ErrorCode::format, "quantiles", wanted ? "some" : "none", wanted ? "none" : "some");
+    (void)Baseline(session.shared_units(), moments, session.fingerprint(), quantiles, skipped);
   }
 };
 
@@ -120,29 +125,42 @@ struct Part {
   io::Json data;  ///< of the metadata
   Baseline baseline;
 
+  std::int64_t first = 0;    ///< place in all chosen samples of the part's first
+  std::int64_t samples = 0;  ///< in the part, those left out too
+  std::int64_t all = 0;      ///< chosen samples
+  std::int64_t right = 0;    ///< samples that the model is right about
+
   explicit Part(const std::string& path)
       : file(path), metadata(io::Safetensors::open(path).metadata()), baseline(io::load_baseline(path)) {
-    data = io::parse_json(text("data"), file + ", metadata data");
-    if (!data.contains("first")) {
-      throw Error(ErrorCode::format, file, "a baseline that says which samples it is of", "an older one");
+    try {
+      data = io::parse_json(text("data"), "metadata data");
+      first = data.at("first").as_int();
+      samples = data.at("samples").as_int();
+      all = data.at("chosen").at("samples").as_int();
+      right = io::parse_json(text("right"), "metadata right").as_int();
+    } catch (const Error& error) {
+      throw Error(error.code(), file + ", " + error.place(), error.expected(), error.came());
+    }
+    const bool possible = first >= 0 && first <= all && samples >= 0 && samples <= all - first &&
+                          samples == baseline.count() + baseline.skipped() && right >= 0 && right <= samples;
+    if (!possible) {
+      throw Error(ErrorCode::format, file, "numbers of samples that agree with each other",
+                  "metadata data " + text("data") + " and right " + text("right"));
     }
   }
 
   [[nodiscard]] const std::string& text(const std::string& key) const {
     const auto found = metadata.find(key);
     if (found == metadata.end())
-      throw Error(ErrorCode::format, file, "a baseline by culprit fit", "none: no metadata " + key);
+      throw Error(ErrorCode::format, "metadata " + key, "what culprit fit wrote", "none");
     return found->second;
   }
-  [[nodiscard]] std::int64_t first() const { return data.at("first").as_int(); }
-  [[nodiscard]] std::int64_t samples() const { return data.at("samples").as_int(); }
-  [[nodiscard]] std::int64_t right() const { return io::parse_json(text("right"), file).as_int(); }
 
-  /// What has to be the same in all parts.
+  /// What has to be the same in all parts, beside what a baseline belongs to.
   [[nodiscard]] io::Job whole() const {
     io::Job names{{"chosen samples", io::dump(data.at("chosen"))},
-                  {"data", data.at("spec").as_string() + ' ' + data.at("fingerprint").as_string()}};
-    for (const char* const key : {"model", "dtype", "seed"}) {
+                  {"data", io::dump(data.at("fingerprint"))}};
+    for (const char* const key : {"dtype", "seed"}) {
       const auto found = metadata.find(key);
       names.emplace(key, found == metadata.end() ? "none" : found->second);
     }
@@ -167,17 +185,23 @@ void require_each_sample_once(const std::vector<Part>& parts) {
                 "none with samples " + std::to_string(begin) + " to " + std::to_string(end - 1));
   };
   std::int64_t end = 0;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    if (parts[i].first() > end) missing(end, parts[i].first());
-    if (parts[i].samples() > 0 && parts[i].first() < end) {
-      throw Error(ErrorCode::baseline, parts[i].file,
-                  "samples from " + std::to_string(end) + " on, behind " + parts[i - 1].file,
-                  "sample " + std::to_string(parts[i].first()) + " a second time");
+  for (auto part = parts.begin(); part != parts.end(); ++part) {
+    if (part->first > end) missing(end, part->first);
+    if (part->samples > 0 && part->first < end) {
+      throw Error(ErrorCode::baseline, part->file,
+                  "samples from " + std::to_string(end) + " on, behind " + std::prev(part)->file,
+                  "sample " + std::to_string(part->first) + " a second time");
     }
-    end = std::max(end, parts[i].first() + parts[i].samples());
+    end = std::max(end, part->first + part->samples);
   }
-  const std::int64_t all = parts.front().data.at("chosen").at("samples").as_int();
-  if (end < all) missing(end, all);
+  if (end < parts.front().all) missing(end, parts.front().all);
+}
+
+/// @throws Error (numeric) for a baseline of no sample
+void require_some(Index samples) {
+  if (samples == 0) {
+    throw Error(ErrorCode::numeric, "baseline", "at least one sample with finite gradients", "none");
+  }
 }
 
 /// All, those left out too.
@@ -206,14 +230,11 @@ void fit(const Options& options) {
   check_output_file(options.out);
   const Session session(options);
   auto metadata = session.metadata();  // before the long work: it may be refused
-  Fit fit(session);
+  FitState fit(session);
   Checkpoints checkpoints(options, session.job("fit"));
   const std::vector<std::size_t>& samples = session.inputs().indices;
-  std::size_t before = 0;  // samples of earlier runs
-  if (const auto checkpoint = checkpoints.load()) {
-    fit.restore(*checkpoint, checkpoints.file());
-    before = fit.done();
-  }
+  checkpoints.load([&](const io::Safetensors& checkpoint) { fit.restore(checkpoint, session); });
+  const std::size_t before = fit.done();  // by earlier runs
   data::Loader loader =
       session.loader({samples.begin() + static_cast<std::ptrdiff_t>(before), samples.end()});
   double seconds = 0;
@@ -227,6 +248,7 @@ void fit(const Options& options) {
     }
     seconds = progress.seconds();
   }
+  if (options.shards == 1) require_some(fit.moments.count());
   const Baseline baseline(session.shared_units(), std::move(fit.moments), session.fingerprint(),
                           std::move(fit.quantiles), fit.skipped);
   write(options, baseline, fit.right, std::move(metadata));
@@ -241,20 +263,21 @@ void merge(const Options& options) {
   check_output_file(options.out);
   std::vector<Part> parts;
   for (const std::string& file : options.parts) parts.emplace_back(file);
-  std::ranges::sort(parts, {}, [](const Part& part) { return std::pair(part.first(), part.samples()); });
+  std::ranges::sort(parts, {}, [](const Part& part) { return std::pair(part.first, part.samples); });
   for (const Part& part : parts) require_same_whole(parts.front(), part);
   require_each_sample_once(parts);
 
   Baseline baseline = parts.front().baseline;
-  Index right = parts.front().right();
+  Index right = parts.front().right;
   for (auto part = parts.begin() + 1; part != parts.end(); ++part) {
     try {
       baseline.merge(part->baseline);
     } catch (const Error& error) {
       throw Error(error.code(), part->file, error.expected(), error.came());
     }
-    right += part->right();
+    right += part->right;
   }
+  require_some(baseline.count());
   std::map<std::string, std::string> metadata;
   for (const char* const key : {"model", "dtype", "seed"}) {
     const auto found = parts.front().metadata.find(key);

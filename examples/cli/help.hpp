@@ -18,21 +18,20 @@ file is left.)";
 inline constexpr std::string_view fit =
     R"(Writes a safetensors file. Tensors: mean and std (F64 [units]), count (I64 [1]). Metadata: units (layers
 with name, shape, first, count, size, uses, batch_norm), dead_units, fingerprint, model, data (spec,
-samples, fingerprint, first, chosen), dtype, seed, accuracy, right. With --standardize robust also
+samples, fingerprint, first, chosen), dtype, seed, accuracy, right, skipped (if any). With --standardize robust also
 quantile_keys, quantile_counts (I64 [buckets]) and quantile_ends (I64 [units]): how many samples fell into
 which bucket of each unit.
 
 Beside it, in FILE.checkpoint, it keeps what it has so far: after Ctrl-C, a crash or a power cut the same
-command goes on from there, and ends with the same bytes as a run that nothing stopped. What a checkpoint of
-another model, method, data set, batch size or shard holds is refused; --fresh starts over.
+command goes on from there, and ends with the same bytes as a run that nothing stopped. A checkpoint of another
+model, method, data set (names and labels), batch size, shard, ... is refused; --fresh starts over.
 
 Example:
   culprit fit --model resnet20:resnet20_cifar10.safetensors --data folder:cifar10/test \
     --preset cifar10 --out baseline.safetensors)";
 
 inline constexpr std::string_view merge =
-    R"(The same file as culprit fit writes without --shard, up to rounding: mean within 1e-12, deviation within
-1e-11, relatively. Parts of other models, methods or data are refused, and so are parts that leave samples out
+    R"(The same file as culprit fit writes without --shard, up to rounding. Parts of other models, methods or data are refused, and so are parts that leave samples out
 or have one twice.
 
 Example, each fit on a machine of its own:
@@ -43,7 +42,8 @@ Example, each fit on a machine of its own:
 inline constexpr std::string_view profile =
     R"(Writes a safetensors file. Tensors: profile ([N, units], F32 or F64 as --dtype says), z (F64 [N, units],
 with --baseline only), logits ([N, classes]), label and prediction (I64 [N]), loss (F64 [N]). Metadata:
-paths (JSON, in the rows' order), units (as in a baseline), fingerprint, model, data, dtype, seed.
+paths (JSON, in the rows' order), units (as in a baseline), fingerprint, model, data, dtype, seed,
+standardization (with z), skipped (if any).
 All rows are held in memory until the end: a run that would need more than is free is refused at its start.
 
 Example:

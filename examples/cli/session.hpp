@@ -13,7 +13,9 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/Parallel.h>
 #include <torch/types.h>
+#include <torch/version.h>
 
 #include "cli/boxes.hpp"
 #include "cli/inputs.hpp"
@@ -25,6 +27,7 @@
 #include "culprit/io/baseline_file.hpp"
 #include "culprit/io/checkpoint.hpp"
 #include "culprit/io/json.hpp"
+#include "culprit/version.hpp"
 #include "culprit/visit/data_flow.hpp"
 #include "data/loader.hpp"
 
@@ -84,6 +87,8 @@ class Session {
   /// preprocessing
   [[nodiscard]] Baseline baseline() const {
     const Baseline baseline = io::load_baseline(options_.baseline);
+    if (baseline.count() == 0)
+      throw Error(ErrorCode::baseline, options_.baseline, "a baseline of at least one sample", "none");
     if (method_->needs_quantiles() && !baseline.quantiles()) {
       throw Error(ErrorCode::baseline, options_.baseline,
                   "quantiles, which culprit fit --standardize robust collects", "none");
@@ -149,15 +154,29 @@ class Session {
 
   /// What must be the same for another run of the command to go on with what this one has done.
   [[nodiscard]] io::Job job(const std::string& command) const {
-    io::Job job{metadata()};
-    job["command"] = command;
-    job["method"] = io::dump(io::fingerprint_to_json(fingerprint_));
-    job["units"] = io::dump(io::units_to_json(units()));
-    job["batch"] = std::to_string(options_.batch);
-    job["engine"] = options_.engine;
-    job["device"] = options_.device;
-    job["non-finite"] = options_.non_finite;
-    job["standardize"] = options_.standardize;
+    const auto hash = [](const std::string& text) {
+      return io::to_hex(hash_bytes(std::as_bytes(std::span(text))));
+    };
+    io::Job job{{"command", command},
+                {"version of culprit", std::string(version)},
+                {"version of LibTorch", TORCH_VERSION},
+                {"threads", std::to_string(at::get_num_threads())},
+                {"values of the model", hash(io::dump(io::fingerprint_to_json(fingerprint_).at("tensors")))},
+                {"aggregation", fingerprint_.aggregation},
+                {"loss", fingerprint_.loss},
+                {"preprocessing", fingerprint_.preprocessing},
+                {"units", hash(io::dump(io::units_to_json(units())))},
+                {"data", data::fingerprint(*inputs_.set)},
+                {"chosen samples", chosen_hash()},
+                {"first sample", std::to_string(inputs_.first)},
+                {"samples", std::to_string(inputs_.indices.size())},
+                {"batch", std::to_string(options_.batch)},
+                {"dtype", options_.dtype},
+                {"engine", options_.engine},
+                {"device", options_.device},
+                {"standardize", options_.standardize},
+                {"non-finite", options_.non_finite}};
+    if (options_.seed) job["seed"] = std::to_string(*options_.seed);
     return job;
   }
 

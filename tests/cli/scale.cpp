@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/workspace.hpp"
@@ -48,6 +49,7 @@ TEST_CASE("fit goes on where it was cut off, to the same bytes", "[cli]") {
   for (int i = 0; i < samples - 1; ++i)
     list += "pictures/" + std::to_string(i % pictures) + ".png\t" + std::to_string(i % 10) + '\n';
   write_bytes(workspace / "list.tsv", list + "pictures/last.png\t3\n");
+  write_bytes(workspace / "other.tsv", list + "pictures/last.png\t4\n");
   const Arguments fit = with(Workspace::fit(), {"--data", "list:list.tsv", "--standardize", "robust"});
   const auto checkpoint = workspace / "b.safetensors.checkpoint";
   const std::string broken = read_bytes(workspace / "pictures/0.png").substr(0, 60);
@@ -66,6 +68,27 @@ TEST_CASE("fit goes on where it was cut off, to the same bytes", "[cli]") {
         "culprit: error: b.safetensors.checkpoint: expected a checkpoint of batch \"32\" (--fresh starts "
         "over), "
         "came \"64\"\n");
+  for (const Arguments& change : {Arguments{"--aggregate", "l2_norm"},
+                                  {"--target", "predicted"},
+                                  {"--seed", "1"},
+                                  {"--shard", "0/2"},
+                                  {"--shard", "1/2"},
+                                  {"--limit", "1100"},
+                                  {"--dtype", "float64"},
+                                  {"--standardize", ""},
+                                  {"--non-finite", "skip"},
+                                  {"--engine", "loop"},
+                                  {"--data", "list:other.tsv"}}) {
+    INFO(change[0] << ' ' << change[1]);
+    const Run changed = workspace.run(with(fit, change));
+    CHECK(changed.status == 1);
+    CHECK(changed.err.find("expected a checkpoint of ") != std::string::npos);
+  }
+  std::string weights = read_bytes(workspace / "weights.safetensors");
+  weights.back() ^= 1;
+  write_bytes(workspace / "other.safetensors", weights);
+  CHECK(workspace.run(with(fit, {"--model", "resnet8_fashion:other.safetensors"}))
+            .err.find("expected a checkpoint of values of the model ") != std::string::npos);
   write_bytes(checkpoint, saved.substr(0, saved.size() - 1));
   CHECK(workspace.run(fit).err.find("--fresh starts over") != std::string::npos);
   std::string flipped = saved;
@@ -81,7 +104,6 @@ TEST_CASE("fit goes on where it was cut off, to the same bytes", "[cli]") {
   CHECK_FALSE(std::filesystem::exists(checkpoint));
   const std::string in_two = read_bytes(workspace / "b.safetensors");
 
-  write_bytes(checkpoint, saved);
   Arguments fresh = with(fit, {"--out", "whole.safetensors"});
   fresh.emplace_back("--fresh");
   write_bytes(workspace / "whole.safetensors.checkpoint", "nothing of use");
@@ -150,6 +172,28 @@ TEST_CASE("parts that are no whole are refused in one line", "[cli]") {
   CHECK(refused({a, b, "other.safetensors"}).find("other.safetensors: expected ") != std::string::npos);
   CHECK(refused({a, "weights.safetensors"}).find("weights.safetensors: expected ") != std::string::npos);
 
+  // The numbers in a part are not taken on trust.
+  const auto told = [&](const std::string& key, const std::string& value) {
+    const auto file = io::Safetensors::open(workspace / b);
+    auto metadata = file.metadata();
+    if (key == "data") {
+      std::string& data = metadata.at("data");
+      data.replace(data.find("\"first\":4"), 9, "\"first\":" + value);
+    } else {
+      metadata[key] = value;
+    }
+    std::vector<std::pair<std::string, io::TensorView>> tensors;
+    for (const std::string& name : file.names()) tensors.emplace_back(name, file.at(name));
+    io::write_safetensors(workspace / "told.safetensors", tensors, metadata);
+    return refused({a, "told.safetensors", c});
+  };
+  for (const char* const first : {"-1", "9", "9223372036854775807", "\"4\"", "null"})
+    CHECK(told("data", first).find("told.safetensors") != std::string::npos);
+  for (const char* const right : {"-1", "5", "x", "{}"})
+    CHECK(told("right", right).find("told.safetensors") != std::string::npos);
+  for (const char* const skipped : {"-1", "1", "[]"})
+    CHECK(told("skipped", skipped).find("told.safetensors") != std::string::npos);
+
   for (const char* const wrong : {"3/3", "0/0", "1", "a/2", "1/", "/2", "-1/2"})
     CHECK(workspace.run(with(Workspace::fit(), {"--shard", wrong})).status == 2);
 }
@@ -172,6 +216,11 @@ TEST_CASE("samples whose gradients are not finite are refused, skipped or kept, 
   const Run refused = workspace.run(fit);
   CHECK(refused.status == 1);
   CHECK(refused.err.find("NaN or infinity in ") != std::string::npos);
+
+  write_bytes(workspace / "bright.tsv", "bright.png\t3\n");
+  const Run none = workspace.run(with(fit, {"--non-finite", "skip", "--data", "list:bright.tsv"}));
+  CHECK(none.status == 1);
+  CHECK(none.err.find("expected at least one sample with finite gradients, came none") != std::string::npos);
 
   const Run skipped = succeed(workspace, with(fit, {"--non-finite", "skip"}));
   CHECK(skipped.out.find("skipped     1 with NaN or infinity") != std::string::npos);

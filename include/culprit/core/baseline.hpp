@@ -36,7 +36,7 @@ class Baseline {
  public:
   /// @param skipped  samples that were left out, see NonFinite
   /// @throws Error (shape) when moments or quantiles are of another number of units, Error (baseline) when
-  /// the two are of different numbers of samples.
+  /// the two are of different numbers of samples, Error (argument) for a number of skipped samples below 0.
   Baseline(std::shared_ptr<const Units> units, Moments moments, Fingerprint fingerprint,
            std::optional<Quantiles> quantiles = std::nullopt, Index skipped = 0)
       : units_(std::move(units)),
@@ -54,6 +54,8 @@ class Baseline {
       throw Error(ErrorCode::baseline, "quantiles", std::to_string(moments_.count()) + " samples",
                   std::to_string(quantiles_->count()));
     }
+    if (skipped < 0)
+      throw Error(ErrorCode::argument, "skipped", "a number of samples >= 0", std::to_string(skipped));
     derive();
   }
 

@@ -88,6 +88,24 @@ inline const std::string& metadata_at(const Safetensors& file, const std::string
 
 }  // namespace detail
 
+/// The values of a vector, which must outlive the view.
+[[nodiscard]] inline TensorView view_of(const Eigen::VectorXd& vector) {
+  return view_of(std::span<const double>(vector.data(), static_cast<std::size_t>(vector.size())),
+                 {vector.size()});
+}
+
+/// A tensor of float64, as a vector.
+/// @param place  the file, for errors @throws Error (dtype, format), Error (numeric) for NaN or infinity
+[[nodiscard]] inline Eigen::VectorXd read_vector(const Safetensors& file, const std::string& name,
+                                                 const std::string& place) {
+  const std::vector<double> values = file.read<double>(name);
+  for (const double value : values) {
+    if (!std::isfinite(value))
+      throw Error(ErrorCode::numeric, place + ", tensor " + name, "finite values", "NaN or infinity");
+  }
+  return Eigen::Map<const Eigen::VectorXd>(values.data(), static_cast<Index>(values.size()));
+}
+
 /// Quantiles as tensors of a file.
 class QuantileLists {
  public:
@@ -152,12 +170,9 @@ inline void save_baseline(const std::filesystem::path& path, const Baseline& bas
   const Eigen::VectorXd& mean = baseline.mean();
   const Eigen::VectorXd& stddev = baseline.stddev();
   const std::int64_t count = baseline.count();
-  const auto values = [](const Eigen::VectorXd& vector) {
-    return std::span<const double>(vector.data(), static_cast<std::size_t>(vector.size()));
-  };
   std::vector<std::pair<std::string, TensorView>> tensors{
-      {"mean", view_of(values(mean), {mean.size()})},
-      {"std", view_of(values(stddev), {stddev.size()})},
+      {"mean", view_of(mean)},
+      {"std", view_of(stddev)},
       {"count", view_of(std::span<const std::int64_t>(&count, 1), {1})},
   };
   std::optional<QuantileLists> lists;
@@ -185,20 +200,13 @@ inline Baseline read_baseline(const Safetensors& file, const std::string& place)
     return parse_json(metadata_at(file, key, place), place + ", metadata " + key);
   };
   auto units = std::make_shared<const Units>(units_from_json(parse("units")));
-  const auto vector = [&](const char* name) -> Eigen::VectorXd {
-    const std::vector<double> values = file.read<double>(name);
-    for (const double value : values) {
-      if (!std::isfinite(value))
-        throw Error(ErrorCode::numeric, place + ", tensor " + name, "finite values", "NaN or infinity");
-    }
-    return Eigen::Map<const Eigen::VectorXd>(values.data(), static_cast<Index>(values.size()));
-  };
   const std::vector<std::int64_t> count = file.read<std::int64_t>("count");
   if (count.size() != 1) {
     throw Error(ErrorCode::shape, place + ", tensor count", "1 value", std::to_string(count.size()));
   }
   const Index skipped = file.metadata().contains("skipped") ? parse("skipped").as_int() : 0;
-  return Baseline(std::move(units), Moments(count.front(), vector("mean"), vector("std")),
+  return Baseline(std::move(units),
+                  Moments(count.front(), read_vector(file, "mean", place), read_vector(file, "std", place)),
                   fingerprint_from_json(parse("fingerprint")), read_quantiles(file, place), skipped);
 }
 

@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -66,7 +67,8 @@ inline void save_checkpoint(const std::filesystem::path& path, const Job& job,
 /// difference for one of another job, Error (io) for one that cannot be read.
 [[nodiscard]] inline std::optional<Safetensors> load_checkpoint(const std::filesystem::path& path,
                                                                 const Job& job) {
-  if (!std::filesystem::exists(path)) return std::nullopt;
+  std::error_code ignored;
+  if (!std::filesystem::exists(path, ignored)) return std::nullopt;
   const std::string place = path.string();
   Safetensors file = Safetensors::open(path);
   const auto text_of = [&](const std::string& key) {
@@ -76,10 +78,12 @@ inline void save_checkpoint(const std::filesystem::path& path, const Job& job,
   const std::string text = text_of("job");
   std::vector<std::pair<std::string, TensorView>> tensors;
   for (const std::string& name : file.names()) tensors.emplace_back(name, file.at(name));
-  if (text_of("format") != detail::checkpoint_format ||
-      text_of("checksum") != detail::checksum(text, tensors)) {
-    throw Error(ErrorCode::format, place, "a checkpoint as it was written", "another checksum");
+  if (text_of("format") != detail::checkpoint_format) {
+    throw Error(ErrorCode::format, place, "format " + std::string(detail::checkpoint_format),
+                in_quotes(text_of("format")));
   }
+  if (text_of("checksum") != detail::checksum(text, tensors))
+    throw Error(ErrorCode::format, place, "a checkpoint as it was written", "another checksum");
   const Json parsed = parse_json(text, place);
   Job came;
   for (const auto& [name, value] : parsed.members()) came.emplace(name, value.as_string());
@@ -87,11 +91,15 @@ inline void save_checkpoint(const std::filesystem::path& path, const Job& job,
     for (const auto& each : *names) {
       const auto value_in = [&](const Job& run) {
         const auto found = run.find(each.first);
-        return found == run.end() ? std::string("none") : in_quotes(found->second);
+        return found == run.end() ? std::optional<std::string>() : found->second;
       };
-      if (value_in(job) == value_in(came)) continue;
-      throw Error(ErrorCode::argument, place, "a checkpoint of " + each.first + ' ' + value_in(job),
-                  value_in(came));
+      const auto expected = value_in(job), other = value_in(came);
+      if (expected == other) continue;
+      const auto said = [](const std::optional<std::string>& value) {
+        return value ? in_quotes(*value) : "none";
+      };
+      throw Error(ErrorCode::argument, place, "a checkpoint of " + each.first + ' ' + said(expected),
+                  said(other));
     }
   }
   return file;
