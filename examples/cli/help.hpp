@@ -31,8 +31,8 @@ Example:
     --preset cifar10 --out baseline.safetensors)";
 
 inline constexpr std::string_view merge =
-    R"(The same file as culprit fit writes without --shard, up to rounding. Parts of other models, methods or data are refused, and so are parts that leave samples out
-or have one twice.
+    R"(The same file as culprit fit writes without --shard, up to rounding. Parts of other models, methods or data
+are refused, and so are parts that leave samples out or have one twice.
 
 Example, each fit on a machine of its own:
   culprit fit --shard 0/2 --out part0.safetensors ...

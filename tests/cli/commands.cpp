@@ -451,6 +451,10 @@ TEST_CASE("help tells about every command, with an example", "[cli]") {
       INFO(command << ' ' << option);
       CHECK(run.out.find(std::string("\n  ") + option + ' ') != std::string::npos);
     }
+  }
+  for (const char* command : {"fit", "merge", "profile", "explain", "neighbors", "experiment", "report"}) {
+    const Run run = workspace.run({command, "--help"});
+    CHECK(run.out.find(std::string("\n  culprit ") + command + ' ') != std::string::npos);
     std::istringstream lines(run.out);
     for (std::string line; std::getline(lines, line);) CHECK(line.size() <= 120);
   }
