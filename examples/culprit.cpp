@@ -344,7 +344,7 @@ void add_shard(CLI::App& command, Options& options) {
           "--shard",
           [&options](const std::string& text) { std::tie(options.shard, options.shards) = *shard_of(text); },
           folded(
-              "of the samples part I of N, counted from 0, such as the index of a job in an array of jobs"))
+              "of the batches part I of N, counted from 0, such as the index of a job in an array of jobs"))
       ->type_name("I/N")
       ->group("Run")
       ->check(shard_spec);
