@@ -101,7 +101,8 @@ inline const std::string& metadata_at(const Safetensors& file, const std::string
   const std::vector<double> values = file.read<double>(name);
   for (const double value : values) {
     if (!std::isfinite(value))
-      throw Error(ErrorCode::numeric, place + ", tensor " + name, "finite values", "NaN or infinity");
+      throw Error(ErrorCode::numeric, std::string(place).append(", tensor ").append(name), "finite values",
+                  "NaN or infinity");
   }
   return Eigen::Map<const Eigen::VectorXd>(values.data(), static_cast<Index>(values.size()));
 }
