@@ -327,6 +327,12 @@ void add_run(CLI::App& command, Options& options) {
       .add("--batch", options.batch, "N",
            "samples in a batch (default " + std::to_string(options.batch) + ")")
       ->check(above_zero);
+  group
+      .add("--workers", options.workers, "N",
+           "threads that each compute a batch (fit, profile) or a share of one (explain, experiment), with "
+           "as much "
+           "memory as a training step of one takes (default: one for each processor)")
+      ->check(above_zero);
   group.add("--limit", options.limit, "N", "use the first N samples; with --seed, N drawn at random")
       ->check(above_zero);
   group.add("--seed", options.seed, "S", "makes random choices, and makes them repeatable")
@@ -411,7 +417,7 @@ void declare(CLI::App& app, Options& options) {
   CLI::App& fit = add_command(app, options, Command::fit, "fit",
                               "Mean and deviation of every filter's saliency over a data set", help::fit);
   CLI::App& merge = add_command(app, options, Command::merge, "merge",
-                                "One baseline of those of a data set's shards", help::merge);
+                                "One result of those of a data set's shards", help::merge);
   CLI::App& profile = add_command(app, options, Command::profile, "profile",
                                   "The saliency of every filter for every sample", help::profile);
   CLI::App& explain =
@@ -444,19 +450,29 @@ void declare(CLI::App& app, Options& options) {
   for (CLI::App* command : {&fit, &profile}) add_shard(*command, options);
   add_non_finite(fit, options, {"refuse", "skip"});
   add_non_finite(profile, options, non_finites);
-  fit.add_flag("--fresh", options.fresh, "do not go on with what an earlier run left")->group("Run");
+  for (CLI::App* command : {&fit, &profile, &experiment}) {
+    command->add_flag("--fresh", options.fresh, "do not go on with what an earlier run left")->group("Run");
+  }
 
   Group(fit, "Result").add("--out", options.out, "FILE", "the baseline to write")->required();
 
   Group of_merge(merge, "Result");
-  of_merge.add("PART", options.parts, "", "files that culprit fit --shard wrote, in any order")
+  of_merge.add("PART", options.parts, "", "what culprit fit, or profile, --shard wrote, in any order")
       ->required()
       ->expected(1, CLI::detail::expected_max_vector_size);
-  of_merge.add("--out", options.out, "FILE", "the baseline to write")->required();
+  of_merge.add("--out", options.out, "FILE", "the baseline, or the profiles, to write")->required();
 
   Group of_profile(profile, "Result");
   of_profile.add("--baseline", options.baseline, "FILE", "what culprit fit wrote: adds z");
-  of_profile.add("--out", options.out, "FILE", "the profiles to write")->required();
+  of_profile
+      .add("--store-dtype", options.store_dtype, "TYPE",
+           "of profile and z in the result: " + joined(store_dtypes, ", ") +
+               "; without it profile is in --dtype and z in float64")
+      ->check(one_of(store_dtypes));
+  of_profile
+      .add("--out", options.out, "FILE|DIR",
+           "the profiles to write: FILE.safetensors, or a folder of such files with an index")
+      ->required();
 
   Group of_experiment(experiment, "Result");
   of_experiment.add("--baseline", options.baseline, "FILE", "what culprit fit wrote")->required();

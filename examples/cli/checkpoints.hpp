@@ -5,16 +5,25 @@
 #include <cstddef>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
-#include "cli/options.hpp"
 #include "culprit/core/error.hpp"
+#include "culprit/core/fingerprint.hpp"
 #include "culprit/io/checkpoint.hpp"
+#include "culprit/io/hexadecimal.hpp"
+#include "culprit/io/mapped_file.hpp"
 
 namespace culprit::cli {
+
+/// The contents, for a job.
+[[nodiscard]] inline std::string hash_of_file(const std::filesystem::path& path) {
+  const io::MappedFile file = io::MappedFile::open(path);
+  return io::to_hex(hash_bytes(std::as_bytes(std::span(file.text()))));
+}
 
 /// The state of a long run in a file beside its result, so that the same command goes on after whatever ended
 /// it. The file goes when the result is written.
@@ -22,9 +31,9 @@ class Checkpoints {
  public:
   using Tensors = std::vector<std::pair<std::string, io::TensorView>>;
 
-  /// @param job  what must be the same for a run to go on
-  Checkpoints(const Options& options, io::Job job)
-      : file_(options.out + ".checkpoint"), job_(std::move(job)), fresh_(options.fresh) {}
+  /// @param file  beside the result @param job  what must be the same for a run to go on
+  Checkpoints(std::filesystem::path file, io::Job job, bool fresh)
+      : file_(std::move(file)), job_(std::move(job)), fresh_(fresh) {}
 
   /// Takes up what an earlier run of the same job left; nothing where there is none, or with --fresh.
   /// @throws Error naming the file and what is wrong with it

@@ -8,6 +8,6 @@ namespace culprit::cli {
 void fit(const Options& options);
 
 /// One baseline of the parts that fit wrote for the shards of one data set.
-void merge(const Options& options);
+void merge_baselines(const Options& options);
 
 }  // namespace culprit::cli

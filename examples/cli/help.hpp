@@ -18,9 +18,11 @@ file is left.)";
 inline constexpr std::string_view fit =
     R"(Writes a safetensors file. Tensors: mean and std (F64 [units]), count (I64 [1]). Metadata: units (layers
 with name, shape, first, count, size, uses, batch_norm), dead_units, fingerprint, model, data (spec,
-samples, fingerprint, first, chosen), dtype, seed, accuracy, right, skipped (if any). With --standardize robust also
-quantile_keys, quantile_counts (I64 [buckets]) and quantile_ends (I64 [units]): how many samples fell into
-which bucket of each unit.
+samples, fingerprint, first, chosen), dtype, batch, seed, accuracy, right, skipped (if any). With
+--standardize robust also quantile_keys, quantile_counts (I64 [buckets]) and quantile_ends (I64 [units]): how
+many samples fell into which bucket of each unit. With --shard also moments_first, moments_batches,
+moments_count (I64 [nodes]), moments_mean and moments_squares (F64 [nodes, units]): the sums of the part's
+batches that culprit merge goes on with.
 
 Beside it, in FILE.checkpoint, it keeps what it has so far: after Ctrl-C, a crash or a power cut the same
 command goes on from there, and ends with the same bytes as a run that nothing stopped. A checkpoint of another
@@ -31,8 +33,8 @@ Example:
     --preset cifar10 --out baseline.safetensors)";
 
 inline constexpr std::string_view merge =
-    R"(The same file as culprit fit writes without --shard, up to rounding. Parts of other models, methods or data
-are refused, and so are parts that leave samples out or have one twice.
+    R"(The same file as culprit fit, or profile, writes without --shard, bit for bit. Parts of other models, methods
+or data are refused, and so are parts that leave samples out or have one twice.
 
 Example, each fit on a machine of its own:
   culprit fit --shard 0/2 --out part0.safetensors ...
@@ -42,9 +44,12 @@ Example, each fit on a machine of its own:
 inline constexpr std::string_view profile =
     R"(Writes a safetensors file. Tensors: profile ([N, units], F32 or F64 as --dtype says), z (F64 [N, units],
 with --baseline only), logits ([N, classes]), label and prediction (I64 [N]), loss (F64 [N]). Metadata:
-paths (JSON, in the rows' order), units (as in a baseline), fingerprint, model, data, dtype, seed,
-standardization (with z), skipped (if any).
-All rows are held in memory until the end: a run that would need more than is free is refused at its start.
+paths (JSON, in the rows' order), units (as in a baseline), fingerprint, model, data, dtype, batch, seed,
+standardization (with z), right, skipped (if any).
+
+With --out DIR it writes a folder of such files, each of some hundred samples, and index.json, which lists
+those that are whole: name, samples, bytes, checksum. After Ctrl-C, a crash or a power cut the same command
+goes on behind them, to the same bytes. With --out FILE they lie in FILE.parts until they are joined.
 
 Example:
   culprit profile --model model.pt --data list:images.tsv --preset imagenet \

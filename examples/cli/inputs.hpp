@@ -98,8 +98,9 @@ inline std::vector<std::size_t> chosen(std::size_t size, const Options& options)
   inputs.chosen = detail::chosen(inputs.set->size(), options);
   // Whole batches, so that each sample is in the batch that it would be in without shards.
   const std::size_t size = inputs.chosen.size(), batches = (size + options.batch - 1) / options.batch;
+  const std::size_t shards = std::max<std::size_t>(1, options.shards);
   const auto begin_of = [&](std::size_t shard) {
-    return static_cast<std::ptrdiff_t>(std::min(size, batches * shard / options.shards * options.batch));
+    return static_cast<std::ptrdiff_t>(std::min(size, batches * shard / shards * options.batch));
   };
   const std::ptrdiff_t first = begin_of(options.shard);
   inputs.first = static_cast<std::size_t>(first);

@@ -76,6 +76,11 @@ auto with_policy(std::string_view name, const Use& use) {
 
 }  // namespace
 
+Index workers(const Options& options) {
+  if (options.device != "cpu") return 1;
+  return options.workers > 0 ? static_cast<Index>(options.workers) : at::get_num_threads();
+}
+
 std::unique_ptr<const Method> make_method(const Options& options) {
   const auto standardization =
       with_policy<standardize::ZScore, standardize::MeanRatio, standardize::Identity, standardize::Robust>(
@@ -85,7 +90,9 @@ std::unique_ptr<const Method> make_method(const Options& options) {
                           {options.boost, options.noise_iters, options.noise_std, options.seed.value_or(0)}};
   const select::LayerRange range = layer_range(options.layers);
 
-  const engine::Batched batched{.workers = options.device == "cpu" ? at::get_num_threads() : 1};
+  const engine::Batched batched{
+      .workers = workers(options),
+      .chunk = has_batch_for_each_worker(options) ? static_cast<Index>(options.batch) : 0};
   const auto compose = [&](auto aggregation, auto engine, auto loss) -> std::unique_ptr<const Method> {
     auto profiler =
         Profiler(aggregation, standardization, visit::ConvFilters{}, engine, std::move(loss)).within(range);

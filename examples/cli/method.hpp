@@ -42,6 +42,9 @@ class Method {
                                                                   const AnySelection& selection) const = 0;
 };
 
+/// Threads that compute a batch each, or a share of one.
+[[nodiscard]] Index workers(const Options& options);
+
 /// The method that the options name.
 [[nodiscard]] std::unique_ptr<const Method> make_method(const Options& options);
 

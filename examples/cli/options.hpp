@@ -24,6 +24,7 @@ inline const std::vector<std::string> spaces{"z", "raw"};
 inline const std::vector<std::string> amongs{"all", "wrong"};
 inline const std::vector<std::string> engines{"batched", "loop"};
 inline const std::vector<std::string> dtypes{"float32", "float64"};
+inline const std::vector<std::string> store_dtypes{"bfloat16", "float32"};
 inline const std::vector<std::string> non_finites{"refuse", "skip", "keep"};
 inline const std::vector<std::string> experiments{"correctness", "prune", "neighbors", "finetune", "mask"};
 inline const std::vector<std::string> presets{"cifar10", "imagenet", "fashion"};
@@ -46,13 +47,15 @@ struct Options {
 
   std::size_t batch = 64;
   std::size_t limit = 0;              ///< 0: all
-  std::size_t shard = 0, shards = 1;  ///< which of how many parts of the samples
-  bool fresh = false;                 ///< whatever an earlier run left is not gone on with
+  std::size_t shard = 0, shards = 0;  ///< which of how many parts of the samples; 0: all samples
+  std::size_t workers = 0;  ///< threads that each compute a batch or a share of one; 0: as LibTorch has
+  bool fresh = false;       ///< whatever an earlier run left is not gone on with
   std::optional<std::uint64_t> seed;  ///< given: `limit` draws at random instead of taking the first
   std::string dtype = dtypes.front();
   std::string engine = engines.front();
   std::string device = "cpu";
   std::string non_finite = non_finites.front();
+  std::string store_dtype;       ///< of profiles in files; empty: what they are computed in
   std::string target = "label";  ///< label, predicted, or a class index
   std::string aggregate = aggregations.front();
   std::string standardize = standardizations.front();
@@ -87,6 +90,12 @@ struct Options {
   std::string among = amongs.front();
   std::string space = spaces.front();
 };
+
+/// Whether each worker takes a batch of its own, so that their number changes no bit of the result; else they
+/// share each batch.
+[[nodiscard]] inline bool has_batch_for_each_worker(const Options& options) {
+  return options.device == "cpu" && (options.command == Command::fit || options.command == Command::profile);
+}
 
 /// Runs the chosen command.
 /// @throws Error, or what LibTorch and the standard library throw

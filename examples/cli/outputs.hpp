@@ -85,9 +85,10 @@ inline void print_row(const std::string& name, const std::string& value) {
   std::cout << padded(name, 11) << ' ' << value << '\n';
 }
 
-/// The bytes of a contiguous tensor on the CPU: float32, float64 or int64.
+/// The bytes of a contiguous tensor on the CPU: bfloat16, float32, float64 or int64.
 inline io::TensorView view_of(const torch::Tensor& tensor) {
-  const auto dtype = tensor.scalar_type() == torch::kFloat32   ? io::Dtype::F32
+  const auto dtype = tensor.scalar_type() == torch::kBFloat16  ? io::Dtype::BF16
+                     : tensor.scalar_type() == torch::kFloat32 ? io::Dtype::F32
                      : tensor.scalar_type() == torch::kFloat64 ? io::Dtype::F64
                                                                : io::Dtype::I64;
   return {

@@ -101,11 +101,13 @@ class Session {
     }
   }
 
-  /// Batches of these samples.
+  /// Batches of these samples; where each worker takes one of its own, as many at once as there are workers.
   [[nodiscard]] data::Loader loader(std::vector<std::size_t> indices) const {
+    const auto at_once =
+        has_batch_for_each_worker(options_) ? static_cast<std::size_t>(workers(options_)) : 1;
     return {*inputs_.set,
             inputs_.preprocess,
-            {.batch = options_.batch, .dtype = dtype_of(options_), .indices = std::move(indices)}};
+            {.batch = options_.batch * at_once, .dtype = dtype_of(options_), .indices = std::move(indices)}};
   }
 
   [[nodiscard]] engine::BatchResult profile(const data::Batch& batch) const {
@@ -140,7 +142,8 @@ class Session {
 
   /// What a result file says about the run that made it.
   [[nodiscard]] std::map<std::string, std::string> metadata() const {
-    std::map<std::string, std::string> texts{{"model", options_.model}, {"dtype", options_.dtype}};
+    std::map<std::string, std::string> texts{
+        {"model", options_.model}, {"dtype", options_.dtype}, {"batch", std::to_string(options_.batch)}};
     if (options_.seed) texts["seed"] = std::to_string(*options_.seed);
     texts["data"] =
         io::dump(io::Json::object({{"spec", options_.image.empty() ? options_.data : options_.image},
@@ -160,7 +163,6 @@ class Session {
     io::Job job{{"command", command},
                 {"version of culprit", std::string(version)},
                 {"version of LibTorch", TORCH_VERSION},
-                {"threads", std::to_string(at::get_num_threads())},
                 {"values of the model", hash(io::dump(io::fingerprint_to_json(fingerprint_).at("tensors")))},
                 {"aggregation", fingerprint_.aggregation},
                 {"loss", fingerprint_.loss},
@@ -177,6 +179,11 @@ class Session {
                 {"standardize", options_.standardize},
                 {"non-finite", options_.non_finite}};
     if (options_.seed) job["seed"] = std::to_string(*options_.seed);
+    // A worker computes its batch with one thread; else operators and batches are shared among all.
+    if (options_.engine == "loop" || !has_batch_for_each_worker(options_)) {
+      job["threads"] = std::to_string(at::get_num_threads());
+      job["workers"] = std::to_string(workers(options_));
+    }
     return job;
   }
 

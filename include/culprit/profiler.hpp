@@ -15,6 +15,8 @@
 
 #include "culprit/aggregate/mean_abs.hpp"
 #include "culprit/concepts.hpp"
+#include "culprit/core/baseline.hpp"
+#include "culprit/core/moments_tree.hpp"
 #include "culprit/detail/require.hpp"
 #include "culprit/engine/batched.hpp"
 #include "culprit/loss/cross_entropy.hpp"
@@ -159,10 +161,10 @@ class Profiler {
   [[nodiscard]] Baseline fit(M&& model, Loader&& loader, const FitOptions& options = {}) const {
     const visit::Plan plan = this->plan(model);
     Fingerprint mark = fingerprint(plan, options.preprocessing);
-    Moments moments(plan.units->size());
+    MomentsTree moments(plan.units->size());
     std::optional<Quantiles> quantiles;
     if (needs_quantiles(standardization_)) quantiles.emplace(plan.units->size());
-    Index skipped = 0;
+    Index number = 0, seen = 0;
     for (const auto& next : loader) {
       const auto [inputs, targets] = detail::inputs_and_targets(next);
       at::Tensor profiles;
@@ -171,15 +173,16 @@ class Profiler {
       } else {
         profiles = batch_as_is(plan, inputs, targets).profiles;
         profiles = profiles.index_select(0, finite_samples(profiles).nonzero().squeeze(1));
-        skipped += inputs.size(0) - profiles.size(0);
       }
       const RowMatrix raw = to_matrix(profiles);
-      moments.add(raw);
+      moments.add(number++, Moments::of_samples(raw));
       if (quantiles) quantiles->add(raw);
-      if (options.progress) options.progress(moments.count() + skipped);
+      seen += inputs.size(0);
+      if (options.progress) options.progress(seen);
     }
-    if (moments.count() == 0) throw Error(ErrorCode::argument, "hold-out set", "at least one sample", "none");
-    return Baseline(plan.units, std::move(moments), std::move(mark), std::move(quantiles), skipped);
+    const Index count = moments.count();
+    if (count == 0) throw Error(ErrorCode::argument, "hold-out set", "at least one sample", "none");
+    return Baseline(plan.units, moments.total(), std::move(mark), std::move(quantiles), seen - count);
   }
 
   /// Standardized profile (Eq. 2) of one sample.

@@ -117,7 +117,7 @@ TEST_CASE("the merged shards are the whole, whatever their order and number", "[
   const Workspace workspace;
   const Arguments robust = with(Workspace::fit(), {"--standardize", "robust", "--batch", "2"});
   succeed(workspace, robust);
-  const auto whole = io::Safetensors::open(workspace / "b.safetensors");
+  const std::string whole = read_bytes(workspace / "b.safetensors");
   for (const int shards : {1, 4, 20}) {  // of 6 batches: 20 leave some empty
     Arguments merge{"merge", "--out", "merged.safetensors"};
     for (int shard = shards - 1; shard >= 0; --shard) {
@@ -128,12 +128,7 @@ TEST_CASE("the merged shards are the whole, whatever their order and number", "[
     }
     const Run run = succeed(workspace, merge);
     CHECK(run.out.find("12 samples of " + std::to_string(shards) + " parts") != std::string::npos);
-    const auto merged = io::Safetensors::open(workspace / "merged.safetensors");
-    CHECK(relative_difference(whole, merged, "mean") <= 1e-12);
-    CHECK(relative_difference(whole, merged, "std") <= 1e-11);
-    for (const char* const exact : {"count", "quantile_keys", "quantile_counts", "quantile_ends"})
-      CHECK(merged.read<std::int64_t>(exact) == whole.read<std::int64_t>(exact));
-    CHECK(merged.metadata() == whole.metadata());
+    CHECK(read_bytes(workspace / "merged.safetensors") == whole);
   }
 }
 
@@ -170,7 +165,7 @@ TEST_CASE("parts that are no whole are refused in one line", "[cli]") {
   CHECK(refused({a, b, "wide.safetensors"}) ==
         "culprit: error: wide.safetensors: expected dtype float32, as in 0.safetensors, came float64\n");
   CHECK(refused({a, b, "other.safetensors"}).find("other.safetensors: expected ") != std::string::npos);
-  CHECK(refused({a, "weights.safetensors"}).find("weights.safetensors: expected ") != std::string::npos);
+  CHECK(refused({a, "weights.safetensors"}).find("weights.safetensors, metadata data") != std::string::npos);
 
   // The numbers in a part are not taken on trust.
   const auto told = [&](const std::string& key, const std::string& value) {

@@ -94,14 +94,24 @@ class Workspace {
     return {"neighbors", "--profiles", "p.safetensors", "--out", "near"};
   }
 
-  /// Runs the program in the folder, on one thread.
-  [[nodiscard]] Run run(const Arguments& arguments) const {
-    const TemporaryFolder told;
-    std::string command =
-        "cd " + quoted((folder_ / "").string()) + " && OMP_NUM_THREADS=1 " + quoted(CULPRIT_PROGRAM);
+  /// What runs the program on one thread, for a shell. @param before  what starts it, such as timeout
+  [[nodiscard]] static std::string command(const Arguments& arguments, const std::string& before = {}) {
+    std::string command = "OMP_NUM_THREADS=1 " + before + ' ' + quoted(CULPRIT_PROGRAM);
     for (const std::string& argument : arguments) command += ' ' + quoted(argument);
-    command += " >" + quoted((told / "out").string()) + " 2>" + quoted((told / "err").string());
-    const int status = std::system(command.c_str());
+    return command;
+  }
+
+  /// Runs the program in the folder.
+  [[nodiscard]] Run run(const Arguments& arguments, const std::string& before = {}) const {
+    return shell(command(arguments, before));
+  }
+
+  /// Runs a shell's command in the folder.
+  [[nodiscard]] Run shell(const std::string& command) const {
+    const TemporaryFolder told;
+    const std::string line = "cd " + quoted((folder_ / "").string()) + " && { " + command + "; } >" +
+                             quoted((told / "out").string()) + " 2>" + quoted((told / "err").string());
+    const int status = std::system(line.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_bytes(told / "out"),
             read_bytes(told / "err")};
   }
@@ -126,13 +136,13 @@ class Workspace {
     data::write_png(folder_ / name, image);
   }
 
- private:
   static std::string quoted(const std::string& text) {
     std::string result = "'";
     for (const char symbol : text) result += symbol == '\'' ? "'\\''" : std::string(1, symbol);
     return result + "'";
   }
 
+ private:
   TemporaryFolder folder_;
 };
 

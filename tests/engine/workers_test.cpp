@@ -45,6 +45,39 @@ TEST_CASE("Workers give what one thread and Loop give over 60 random layer confi
   CHECK(warnings.messages == std::vector<std::string>{});
 }
 
+TEST_CASE("With chunks, one worker or many give the same bits", "[engine]") {
+  torch::manual_seed(seed());
+  Dice dice(seed());
+  const IntraOpThreads two(2);
+  for (int i = 0; i < 20; ++i) {
+    RandomNet net = random_net(dice, /*smooth=*/false);
+    INFO("configuration " << i << ", seed " << seed() << ": " << net.inputs.sizes() << "; "
+                          << net.description.str());
+    net.model->to(at::kFloat);
+    const at::Tensor inputs = net.inputs.to(at::kFloat).repeat_interleave(3, 0);
+    const at::Tensor targets = net.targets.repeat_interleave(3, 0);
+    const visit::Plan plan =
+        visit::make_plan(visit::view(net.model), visit::AllWeights{}, Granularity::filter);
+    const auto result = [&](Index workers, const at::Tensor& x, const at::Tensor& t) {
+      return engine::Batched{.workers = workers, .chunk = 2}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{},
+                                                             x, t);
+    };
+    const engine::BatchResult one = result(1, inputs, targets);
+    for (const Index workers : {2, 4, 8}) {
+      const engine::BatchResult many = result(workers, inputs, targets);
+      CHECK(many.profiles.equal(one.profiles));
+      CHECK(many.outputs.equal(one.outputs));
+      CHECK(many.losses.equal(one.losses));
+    }
+    // A chunk does not know what else is in the batch.
+    if (inputs.size(0) > 2) {
+      const engine::BatchResult rest =
+          result(2, inputs.narrow(0, 2, inputs.size(0) - 2), targets.narrow(0, 2, inputs.size(0) - 2));
+      CHECK(rest.profiles.equal(one.profiles.narrow(0, 2, inputs.size(0) - 2)));
+    }
+  }
+}
+
 TEST_CASE("Workers leave the model and LibTorch's threads as they were", "[engine]") {
   torch::manual_seed(seed());
   const IntraOpThreads three(3);

@@ -5,12 +5,18 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "cli/checkpoints.hpp"
 #include "cli/experiments/effect.hpp"
 #include "cli/experiments/experiment.hpp"
+#include "cli/progress.hpp"
+#include "culprit/io/baseline_file.hpp"
+#include "culprit/io/safetensors.hpp"
 #include "figures/profile_figure.hpp"
 
 namespace culprit::cli {
@@ -48,12 +54,61 @@ struct Group {
     }
   }
 
+  [[nodiscard]] RowMatrix means() const {
+    RowMatrix means(static_cast<Index>(layer_means.size()), static_cast<Index>(samples()));
+    for (Index layer = 0; layer < means.rows(); ++layer) {
+      for (Index sample = 0; sample < means.cols(); ++sample)
+        means(layer, sample) = layer_means[static_cast<std::size_t>(layer)][static_cast<std::size_t>(sample)];
+    }
+    return means;
+  }
+
   [[nodiscard]] std::size_t samples() const { return layer_means.front().size(); }
   [[nodiscard]] Eigen::VectorXd mean() const { return sum / static_cast<double>(samples()); }
 };
 
 constexpr std::array<const char*, 2> group_names{"correct", "wrong"};
 constexpr std::array<const char*, 2> kinds{"raw", "z"};
+
+/// Right and wrong samples, raw and standardized.
+using Groups = std::array<std::array<Group, 2>, 2>;
+
+/// @param save  takes the tensors of a checkpoint
+template <class Save>
+void save_groups(const Groups& groups, const Save& save) {
+  std::array<RowMatrix, 4> means;
+  Checkpoints::Tensors tensors;
+  for (std::size_t i = 0; i < means.size(); ++i) {
+    const Group& group = groups[i / 2][i % 2];
+    means[i] = group.means();
+    tensors.emplace_back("sum" + std::to_string(i), io::view_of(group.sum));
+    tensors.emplace_back(
+        "means" + std::to_string(i),
+        io::view_of(std::span<const double>(means[i].data(), static_cast<std::size_t>(means[i].size())),
+                    {means[i].rows(), means[i].cols()}));
+  }
+  save(tensors);
+}
+
+/// @throws Error for what save_groups cannot have given
+void restore(Groups& groups, const io::Safetensors& checkpoint) {
+  for (std::size_t i = 0; i < 4; ++i) {
+    Group& group = groups[i / 2][i % 2];
+    const std::string means_name = "means" + std::to_string(i);
+    const Eigen::VectorXd sum = io::read_vector(checkpoint, "sum" + std::to_string(i), "checkpoint");
+    const Eigen::VectorXd means = io::read_vector(checkpoint, means_name, "checkpoint");
+    const std::vector<std::int64_t>& shape = checkpoint.at(means_name).shape;
+    if (sum.size() != group.sum.size() || shape.size() != 2 ||
+        shape[0] != static_cast<Index>(group.layer_means.size())) {
+      throw Error(ErrorCode::shape, means_name, "a row for each layer", io::text_of(shape));
+    }
+    group.sum = sum;
+    for (std::size_t layer = 0; layer < group.layer_means.size(); ++layer) {
+      const Eigen::VectorXd values = means.segment(static_cast<Index>(layer) * shape[1], shape[1]);
+      group.layer_means[layer].assign(values.begin(), values.end());
+    }
+  }
+}
 
 /// Both groups of one kind in one figure.
 Picture draw(const Study& study, const std::array<Group, 2>& groups, bool standardized) {
@@ -106,11 +161,15 @@ Results correctness_experiment(const Study& study) {
     throw Error(ErrorCode::argument, "experiment", "samples that the model gets right", "none");
   const std::vector<std::vector<Index>> live = live_units(study.baseline());
   const Group empty(live, units.size());
-  std::array<std::array<Group, 2>, 2> groups{{{empty, empty}, {empty, empty}}};
-  data::Loader loader = session.loader(session.inputs().indices);
-  Progress progress("profile", loader.size());
-  std::size_t done = 0;
-  for (const data::Batch& batch : loader) {
+  Groups groups{{{empty, empty}, {empty, empty}}};
+  const auto done = [&groups] { return groups[0][0].samples() + groups[0][1].samples(); };
+  Checkpoints checkpoints(Stage::folder_of(study.options()) / "profiles.safetensors", study.shared_job(),
+                          false);
+  checkpoints.load([&](const io::Safetensors& checkpoint) { restore(groups, checkpoint); });
+  const std::vector<std::size_t>& samples = session.inputs().indices;
+  Progress progress("profile", samples.size(), done());
+  for (const data::Batch& batch :
+       session.loader({samples.begin() + static_cast<std::ptrdiff_t>(done()), samples.end()})) {
     const engine::BatchResult result = session.profile(batch);
     const RowMatrix raw = to_matrix(result.profiles);
     const std::vector<Profile> standardized = study.profiles(result);
@@ -121,8 +180,8 @@ Results correctness_experiment(const Study& study) {
       groups[0][group].add(Profile(session.shared_units(), row_of(raw, row)));
       groups[1][group].add(standardized[i]);
     }
-    done += batch.indices.size();
-    progress.update(done);
+    progress.update(done());
+    checkpoints.offer(done(), [&](const auto& save) { save_groups(groups, save); });
   }
 
   Results results{.name = "correctness", .table = {}, .facts = {}, .pictures = {}};

@@ -25,16 +25,36 @@ struct Effect {
 
   explicit Effect(std::size_t samples) : wrong_change(samples), true_change(samples), corrected(samples) {}
 
-  /// Adds `weight` times what the change did to the samples from `first` on.
-  /// @param before, after  [B, classes], on the CPU @param labels  [B]
-  void add(std::size_t first, double weight, const torch::Tensor& before, const torch::Tensor& after,
+  static constexpr Index numbers = 3;
+
+  /// From what rows() gave.
+  explicit Effect(const torch::Tensor& rows) : Effect(static_cast<std::size_t>(rows.size(0))) {
+    for (std::size_t i = 0; i < corrected.size(); ++i) {
+      const torch::Tensor row = rows[static_cast<Index>(i)];
+      wrong_change[i] = row[0].item<double>();
+      true_change[i] = row[1].item<double>();
+      corrected[i] = row[2].item<double>();
+    }
+  }
+
+  /// [samples, numbers], float64.
+  [[nodiscard]] torch::Tensor rows() const {
+    std::vector<torch::Tensor> columns;
+    for (const auto* values : {&wrong_change, &true_change, &corrected})
+      columns.push_back(torch::tensor(*values, torch::kFloat64));
+    return torch::stack(columns, 1);
+  }
+
+  /// Adds `weight` times what the change did to each.
+  /// @param before, after  [samples, classes], on the CPU @param labels  [samples]
+  void add(double weight, const torch::Tensor& before, const torch::Tensor& after,
            const torch::Tensor& labels) {
     const torch::Tensor predicted = before.argmax(1);
     const torch::Tensor wrong = confidence(after, predicted) - confidence(before, predicted);
     const torch::Tensor truth = confidence(after, labels) - confidence(before, labels);
     const torch::Tensor right = after.argmax(1).eq(labels);
     for (Index i = 0; i < labels.size(0); ++i) {
-      const std::size_t at = first + static_cast<std::size_t>(i);
+      const auto at = static_cast<std::size_t>(i);
       wrong_change[at] += weight * wrong[i].item<double>();
       true_change[at] += weight * truth[i].item<double>();
       corrected[at] += weight * (right[i].item<bool>() ? 1.0 : 0.0);

@@ -102,6 +102,7 @@ void experiment(const Options& options) {
     write_text(folder / (picture.name + ".svg"), picture.svg);
     write_text(folder / (picture.name + ".narrow.svg"), picture.narrow_svg);
   }
+  Stage::remove_all(options);
   print(std::cout, results.table);
   for (const auto& [name, table] : results.further) {
     std::cout << '\n' << name << '\n';

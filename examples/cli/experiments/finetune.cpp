@@ -27,18 +27,15 @@ namespace {
 
 constexpr Index nearest = 10;
 
-/// What steps with one choice of filters did to each trial's sample and to its neighbours.
-struct StepEffect {
-  std::vector<double> corrected, neighbors_corrected, neighbors_true_change;
-
-  explicit StepEffect(std::size_t trials)
-      : corrected(trials), neighbors_corrected(trials), neighbors_true_change(trials) {}
-};
+/// What steps with one choice of filters did to a trial's sample and to its neighbours: the share corrected,
+/// and of the neighbours the share corrected and the change of the true class's confidence.
+using StepEffect = std::array<double, 3>;
 
 /// Trials on some of the wrong samples, with neighbours among the others.
 class Trials {
  public:
-  explicit Trials(const Study& study) : session_(study.session()), mistakes_(study) {
+  explicit Trials(const Study& study)
+      : session_(study.session()), mistakes_(study), inputs_(mistakes_.inputs(study)) {
     const auto count = static_cast<Index>(mistakes_.verdicts.size());
     const std::vector<Index> everything = first_indices(count);
     own_ = drawn(everything, count / 2, study.seed());
@@ -80,16 +77,14 @@ class Trials {
       const intervene::FineTune<> tune{.eta = eta, .loss = {}};
       tune.step(session_.plan(), gradients, units, undo);
       const torch::NoGradGuard no_grad;
-      after = session_.plan()
-                  .model.forward(session_.on_device(mistakes_.inputs.index_select(0, rows_[trial])))
-                  .cpu();
+      after = session_.plan().model.forward(session_.on_device(inputs_.index_select(0, rows_[trial]))).cpu();
     }
     const torch::Tensor before = mistakes_.outputs.index_select(0, rows_[trial]);
     const torch::Tensor labels = this->labels(trial);
     const torch::Tensor right = after.argmax(1).eq(labels).to(torch::kFloat64);
-    effect.corrected[trial] += weight * right[0].item<double>();
-    effect.neighbors_corrected[trial] += weight * right.slice(0, 1).mean().item<double>();
-    effect.neighbors_true_change[trial] +=
+    effect[0] += weight * right[0].item<double>();
+    effect[1] += weight * right.slice(0, 1).mean().item<double>();
+    effect[2] +=
         weight * (confidence(after, labels) - confidence(before, labels)).slice(0, 1).mean().item<double>();
   }
 
@@ -97,7 +92,7 @@ class Trials {
   [[nodiscard]] const Verdict& verdict(std::size_t trial) const {
     return mistakes_.verdicts[static_cast<std::size_t>(own_[trial])];
   }
-  [[nodiscard]] torch::Tensor input(std::size_t trial) const { return mistakes_.inputs[own_[trial]]; }
+  [[nodiscard]] torch::Tensor input(std::size_t trial) const { return inputs_[own_[trial]]; }
   [[nodiscard]] torch::Tensor labels(std::size_t trial) const {
     std::vector<Index> labels;
     for (Index i = 0; i < rows_[trial].numel(); ++i) {
@@ -108,24 +103,19 @@ class Trials {
 
   const Session& session_;
   Mistakes mistakes_;
+  torch::Tensor inputs_;             // of them
   std::vector<Index> own_;           // places among the mistakes
   std::vector<torch::Tensor> rows_;  // of each trial: its own place, then its neighbours'
 };
-
-double mean_of_first(const std::vector<double>& values, std::size_t count) {
-  double sum = 0.0;
-  for (std::size_t i = 0; i < count; ++i) sum += values[i];
-  return sum / static_cast<double>(count);
-}
 
 /// The smallest of 0.001, 0.002, 0.004, ... whose step on all filters corrects at least half of some trials.
 /// @throws Error (argument) when none below 10 does
 double chosen_eta(const Trials& trials, const std::vector<Index>& everything, std::size_t pilots) {
   for (double eta = 1e-3; eta < 10.0; eta *= 2.0) {
-    StepEffect effect(trials.size());
+    StepEffect effect{};
     for (std::size_t trial = 0; trial < pilots; ++trial)
       trials.step(trial, trials.gradients(trial), everything, eta, 1.0, effect);
-    if (mean_of_first(effect.corrected, pilots) >= 0.5) return eta;
+    if (effect[0] >= 0.5 * static_cast<double>(pilots)) return eta;
   }
   throw Error(ErrorCode::argument, "--eta",
               "a length, for no step below 10 on all filters corrects half of the first " +
@@ -146,32 +136,37 @@ Results finetune_experiment(const Study& study) {
 
   const Trials trials(study);
   const std::size_t pilots = std::min<std::size_t>(trials.size(), 50);
-  const double eta = options.eta > 0.0 ? options.eta : chosen_eta(trials, everything, pilots);
+  Stage choice = study.stage("eta", "length of the step", 1);
+  if (choice.done() == 0)
+    choice.put(torch::full({1}, options.eta > 0.0 ? options.eta : chosen_eta(trials, everything, pilots),
+                           torch::kFloat64));
+  const auto eta = choice.all().item<double>();
 
   constexpr std::array<const char*, 3> selections{"most", "random", "least"};
-  std::vector<std::vector<StepEffect>> effects(
-      selections.size(), std::vector<StepEffect>(sizes.size(), StepEffect(trials.size())));
-  StepEffect of_all(trials.size());
-  {
-    Progress progress("finetune", trials.size());
-    for (std::size_t trial = 0; trial < trials.size(); ++trial) {
-      const std::vector<torch::Tensor> gradients = trials.gradients(trial);
-      const std::vector<Index> order = trials.ranking(trial);
-      const auto step = [&](const std::vector<Index>& units, double weight, StepEffect& effect) {
-        trials.step(trial, gradients, units, eta, weight, effect);
-      };
-      for (std::size_t k = 0; k < sizes.size(); ++k) {
-        step({order.begin(), order.begin() + sizes[k]}, 1.0, effects[0][k]);
-        for (std::size_t repeat = 0; repeat < options.repeats; ++repeat) {
-          const std::uint64_t seed = study.seed_of(trials.sample(trial), repeat * sizes.size() + k);
-          step(drawn(everything, sizes[k], seed), 1.0 / static_cast<double>(options.repeats), effects[1][k]);
-        }
-        step({order.end() - sizes[k], order.end()}, 1.0, effects[2][k]);
+  Stage stage = study.stage("trials", "finetune", trials.size());
+  for (std::size_t trial = stage.done(); trial < trials.size(); ++trial) {
+    std::vector<StepEffect> effects(selections.size() * sizes.size() + 1);  // the last: of all filters
+    const auto effect_of = [&](std::size_t selection, std::size_t k) -> StepEffect& {
+      return effects[selection * sizes.size() + k];
+    };
+    const std::vector<torch::Tensor> gradients = trials.gradients(trial);
+    const std::vector<Index> order = trials.ranking(trial);
+    const auto step = [&](const std::vector<Index>& units, double weight, StepEffect& effect) {
+      trials.step(trial, gradients, units, eta, weight, effect);
+    };
+    for (std::size_t k = 0; k < sizes.size(); ++k) {
+      step({order.begin(), order.begin() + sizes[k]}, 1.0, effect_of(0, k));
+      for (std::size_t repeat = 0; repeat < options.repeats; ++repeat) {
+        const std::uint64_t seed = study.seed_of(trials.sample(trial), repeat * sizes.size() + k);
+        step(drawn(everything, sizes[k], seed), 1.0 / static_cast<double>(options.repeats), effect_of(1, k));
       }
-      step(everything, 1.0, of_all);
-      progress.update(trial + 1);
+      step({order.end() - sizes[k], order.end()}, 1.0, effect_of(2, k));
     }
+    step(everything, 1.0, effects.back());
+    stage.put(torch::from_blob(effects.data(), {1, static_cast<Index>(effects.size()), 3}, torch::kFloat64)
+                  .clone());
   }
+  const torch::Tensor effects = stage.all();
 
   Results results{.name = "finetune", .table = {}, .facts = {}, .pictures = {}};
   results.table.columns = {"selection",
@@ -186,19 +181,21 @@ Results finetune_experiment(const Study& study) {
                            "neighbors_true_change",
                            "neighbors_true_low",
                            "neighbors_true_high"};
-  const auto add_row = [&](const char* selection, Index k, const StepEffect& effect) {
+  const auto add_row = [&](const char* selection, Index k, std::size_t effect) {
     std::vector<io::Json> row{selection, k, trials.size()};
-    for (const auto* values :
-         {&effect.corrected, &effect.neighbors_corrected, &effect.neighbors_true_change}) {
-      append(row, study.interval(*values));
+    for (Index number = 0; number < 3; ++number) {
+      const torch::Tensor values =
+          effects.select(1, static_cast<Index>(effect)).select(1, number).contiguous();
+      const auto* const first = values.const_data_ptr<double>();
+      append(row, study.interval({first, first + values.numel()}));
     }
     results.table.rows.push_back(std::move(row));
   };
   for (std::size_t selection = 0; selection < selections.size(); ++selection) {
     for (std::size_t k = 0; k < sizes.size(); ++k)
-      add_row(selections[selection], sizes[k], effects[selection][k]);
+      add_row(selections[selection], sizes[k], selection * sizes.size() + k);
   }
-  add_row("all", all, of_all);
+  add_row("all", all, selections.size() * sizes.size());
   results.facts = {
       {"samples", study.verdicts().size()},
       {"wrong", trials.size() + trials.others()},

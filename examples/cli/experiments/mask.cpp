@@ -118,6 +118,18 @@ struct Change {
   std::vector<double> saliency;  ///< of the filters to blame: mean z after minus before
 
   explicit Change(std::size_t samples) : effect(samples), saliency(samples) {}
+
+  static constexpr Index numbers = Effect::numbers + 1;
+
+  /// From what rows() gave.
+  explicit Change(const torch::Tensor& rows) : effect(rows) {
+    for (Index i = 0; i < rows.size(0); ++i) saliency.push_back(rows[i][Effect::numbers].item<double>());
+  }
+
+  /// [samples, numbers], float64.
+  [[nodiscard]] torch::Tensor rows() const {
+    return torch::cat({effect.rows(), torch::tensor(saliency, torch::kFloat64).unsqueeze(1)}, 1);
+  }
 };
 
 /// The sample that is wrong with the most confidence.
@@ -135,35 +147,42 @@ struct Changes {
 Changes measure(const Study& study, const Masking& masking, const std::vector<std::size_t>& mistakes) {
   const Session& session = study.session();
   const std::size_t shares = masking.shares().size();
-  Changes changes{{selections.size(), std::vector<Change>(shares, Change(mistakes.size()))}, {}};
-  data::Loader loader = session.loader(mistakes);
-  Progress progress("mask", mistakes.size());
-  std::size_t done = 0;
-  for (const data::Batch& batch : loader) {
+  Stage stage = study.stage("mask", "mask", mistakes.size());
+  for (const data::Batch& batch : session.loader(stage.left_of(mistakes))) {
     const Before before = masking.look_at(batch);
-    const auto add = [&](std::size_t selection, std::size_t share, std::size_t repeat, double weight) {
+    const auto add = [&](Change& change, std::size_t selection, std::size_t share, std::size_t repeat,
+                         double weight) {
       const Pixels pixels = selection == 0 ? Pixels::most_salient : Pixels::random;
       const engine::BatchResult result =
           session.profile(masking.masked(batch, before, share, pixels, repeat));
-      Change& change = changes.all[selection][share];
-      change.effect.add(done, weight, before.outputs, result.outputs.cpu(), batch.labels);
+      change.effect.add(weight, before.outputs, result.outputs.cpu(), batch.labels);
       const std::vector<Profile> z = study.profiles(result);
       for (std::size_t i = 0; i < z.size(); ++i)
-        change.saliency[done + i] += weight * (mean_of(z[i], before.filters[i]) - before.saliency[i]);
+        change.saliency[i] += weight * (mean_of(z[i], before.filters[i]) - before.saliency[i]);
     };
+    std::vector<torch::Tensor> columns;  // by share and selection, then the confidence before
     for (std::size_t share = 0; share < shares; ++share) {
-      add(0, share, 0, 1.0);
+      Change salient(batch.indices.size()), random(batch.indices.size());
+      add(salient, 0, share, 0, 1.0);
       const std::size_t repeats = study.options().repeats;
       for (std::size_t repeat = 0; repeat < repeats; ++repeat)
-        add(1, share, repeat, 1.0 / static_cast<double>(repeats));
+        add(random, 1, share, repeat, 1.0 / static_cast<double>(repeats));
+      columns.push_back(salient.rows());
+      columns.push_back(random.rows());
     }
-    const torch::Tensor confidences = confidence(before.outputs, before.outputs.argmax(1));
-    for (std::size_t i = 0; i < batch.indices.size(); ++i) {
-      const auto value = confidences[static_cast<Index>(i)].item<double>();
-      if (value > changes.surest.confidence) changes.surest = {batch.indices[i], value};
-    }
-    done += batch.indices.size();
-    progress.update(done);
+    columns.push_back(confidence(before.outputs, before.outputs.argmax(1)).unsqueeze(1));
+    stage.put(torch::cat(columns, 1));
+  }
+  const torch::Tensor rows = stage.all();
+  Changes changes;
+  changes.all.resize(selections.size());
+  for (std::size_t i = 0; i < shares * selections.size(); ++i) {
+    changes.all[i % selections.size()].emplace_back(
+        rows.narrow(1, static_cast<Index>(i) * Change::numbers, Change::numbers));
+  }
+  for (std::size_t i = 0; i < mistakes.size(); ++i) {
+    const auto value = rows[static_cast<Index>(i)][-1].item<double>();
+    if (value > changes.surest.confidence) changes.surest = {mistakes[i], value};
   }
   return changes;
 }

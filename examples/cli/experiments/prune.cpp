@@ -24,45 +24,39 @@ Results prune_experiment(const Study& study) {
   const std::vector<Index> sizes = study.sizes({1, 2, 5, 10, 20, 30, 40, 50, 75, 100});
 
   constexpr std::array<const char*, 3> selections{"most", "random", "least"};
-  std::vector<std::vector<Effect>> effects(selections.size(),
-                                           std::vector<Effect>(sizes.size(), Effect(mistakes.size())));
-
-  data::Loader loader = session.loader(mistakes);
-  std::size_t done = 0;
-  {
-    Progress progress("prune", mistakes.size());
-    for (const data::Batch& batch : loader) {
-      const engine::BatchResult result = session.profile(batch);
-      const torch::Tensor before = result.outputs.cpu();
-      std::vector<std::vector<Index>> ranking;
-      for (const Profile& z : study.profiles(result))
-        ranking.push_back(z.ranked(candidates, all, Order::largest_first));
-      for (std::size_t k = 0; k < sizes.size(); ++k) {
-        const auto take = [&](std::size_t selection, std::size_t repeat) {
-          std::vector<std::vector<Index>> units;
-          for (std::size_t i = 0; i < ranking.size(); ++i) {
-            const std::vector<Index>& order = ranking[i];
-            if (selection == 0) units.emplace_back(order.begin(), order.begin() + sizes[k]);
-            if (selection == 1) {
-              units.push_back(
-                  drawn(candidates, sizes[k], study.seed_of(batch.indices[i], repeat * sizes.size() + k)));
-            }
-            if (selection == 2) units.emplace_back(order.end() - sizes[k], order.end());
+  Stage stage = study.stage("prune", "prune", mistakes.size());
+  for (const data::Batch& batch : session.loader(stage.left_of(mistakes))) {
+    const engine::BatchResult result = session.profile(batch);
+    const torch::Tensor before = result.outputs.cpu();
+    std::vector<std::vector<Index>> ranking;
+    for (const Profile& z : study.profiles(result))
+      ranking.push_back(z.ranked(candidates, all, Order::largest_first));
+    std::vector<torch::Tensor> effects;  // by size and selection
+    for (std::size_t k = 0; k < sizes.size(); ++k) {
+      const auto take = [&](std::size_t selection, std::size_t repeat) {
+        std::vector<std::vector<Index>> units;
+        for (std::size_t i = 0; i < ranking.size(); ++i) {
+          const std::vector<Index>& order = ranking[i];
+          if (selection == 0) units.emplace_back(order.begin(), order.begin() + sizes[k]);
+          if (selection == 1) {
+            units.push_back(
+                drawn(candidates, sizes[k], study.seed_of(batch.indices[i], repeat * sizes.size() + k)));
           }
-          return session.outputs_pruned_each(batch, units).cpu();
-        };
-        for (std::size_t selection = 0; selection < selections.size(); ++selection) {
-          const std::size_t repeats = selection == 1 ? options.repeats : 1;
-          for (std::size_t repeat = 0; repeat < repeats; ++repeat) {
-            effects[selection][k].add(done, 1.0 / static_cast<double>(repeats), before,
-                                      take(selection, repeat), batch.labels);
-          }
+          if (selection == 2) units.emplace_back(order.end() - sizes[k], order.end());
         }
+        return session.outputs_pruned_each(batch, units).cpu();
+      };
+      for (std::size_t selection = 0; selection < selections.size(); ++selection) {
+        const std::size_t repeats = selection == 1 ? options.repeats : 1;
+        Effect effect(batch.indices.size());
+        for (std::size_t repeat = 0; repeat < repeats; ++repeat)
+          effect.add(1.0 / static_cast<double>(repeats), before, take(selection, repeat), batch.labels);
+        effects.push_back(effect.rows());
       }
-      done += batch.indices.size();
-      progress.update(done);
     }
+    stage.put(torch::stack(effects, 1));
   }
+  const torch::Tensor effects = stage.all();
 
   Results results{.name = "prune", .table = {}, .facts = {}, .pictures = {}};
   results.table.columns = {"selection", "k",          "samples",       "wrong_change",
@@ -71,7 +65,7 @@ Results prune_experiment(const Study& study) {
   for (std::size_t selection = 0; selection < selections.size(); ++selection) {
     for (std::size_t k = 0; k < sizes.size(); ++k) {
       std::vector<io::Json> row{selections[selection], sizes[k], mistakes.size()};
-      const Effect& effect = effects[selection][k];
+      const Effect effect(effects.select(1, static_cast<Index>(k * selections.size() + selection)));
       for (const auto* values : {&effect.wrong_change, &effect.true_change, &effect.corrected})
         append(row, study.interval(*values));
       results.table.rows.push_back(std::move(row));

@@ -8,8 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "cli/checkpoints.hpp"
+#include "cli/experiments/stage.hpp"
 #include "cli/options.hpp"
-#include "cli/progress.hpp"
 #include "cli/session.hpp"
 #include "culprit/core/baseline.hpp"
 #include "culprit/core/statistics.hpp"
@@ -51,16 +52,16 @@ struct Verdict {
 class Study {
  public:
   explicit Study(const Options& options)
-      : options_(options), session_(options), baseline_(session_.baseline()) {
-    data::Loader loader = session_.loader(session_.inputs().indices);
-    Progress progress("looking for mistakes", loader.size());
-    for (const data::Batch& batch : loader) {
-      const torch::Tensor predicted = session_.forward(batch).argmax(1).cpu();
-      for (Index i = 0; i < batch.labels.size(0); ++i) {
-        verdicts_.push_back({batch.indices[static_cast<std::size_t>(i)], batch.labels[i].item<Index>(),
-                             predicted[i].item<Index>()});
-      }
-      progress.update(verdicts_.size());
+      : options_(options), session_(options), baseline_(session_.baseline()), job_(job()) {
+    if (options.fresh) Stage::remove_all(options);
+    const std::vector<std::size_t>& samples = session_.inputs().indices;
+    Stage stage = this->stage("verdicts", "looking for mistakes", samples.size());
+    for (const data::Batch& batch : session_.loader(stage.left_of(samples)))
+      stage.put(torch::stack({batch.labels, session_.forward(batch).argmax(1).cpu()}, 1));
+    const torch::Tensor verdicts = stage.all().to(torch::kLong);
+    for (Index i = 0; i < verdicts.size(0); ++i) {
+      verdicts_.push_back(
+          {samples[static_cast<std::size_t>(i)], verdicts[i][0].item<Index>(), verdicts[i][1].item<Index>()});
     }
   }
 
@@ -68,6 +69,14 @@ class Study {
   [[nodiscard]] const Session& session() const { return session_; }
   [[nodiscard]] const Baseline& baseline() const { return baseline_; }
   [[nodiscard]] const std::vector<Verdict>& verdicts() const { return verdicts_; }
+  /// What must be the same for another run to go on with what this one has done.
+  [[nodiscard]] const io::Job& shared_job() const { return job_; }
+
+  /// @param task  for the progress @param total  rows
+  [[nodiscard]] Stage stage(const std::string& name, const std::string& task, std::size_t total) const {
+    return {options_, job_, name, task, total};
+  }
+
   [[nodiscard]] std::uint64_t seed() const { return options_.seed.value_or(0); }
 
   /// The samples that the model gets wrong, in the data set's order.
@@ -116,9 +125,28 @@ class Study {
   }
 
  private:
+  [[nodiscard]] io::Job job() const {
+    io::Job job = session_.job("experiment " + options_.experiment);
+    job["baseline"] = hash_of_file(options_.baseline);
+    job["boxes"] = options_.boxes.empty() ? "none" : hash_of_file(options_.boxes);
+    const auto list = [](const auto& values) {
+      return io::dump(io::Json::array({values.begin(), values.end()}));
+    };
+    job["sizes"] = list(options_.sizes);
+    job["shares"] = list(options_.shares);
+    job["eta"] = io::dump(options_.eta);
+    job["repeats"] = std::to_string(options_.repeats);
+    job["filters"] = options_.filters;
+    job["boost"] = io::dump(options_.boost);
+    job["distance"] = options_.distance;
+    job["noise"] = io::dump(io::Json::array({options_.noise_iters, options_.noise_std}));
+    return job;
+  }
+
   const Options& options_;
   Session session_;
   Baseline baseline_;
+  io::Job job_;
   std::vector<Verdict> verdicts_;
 };
 

@@ -64,25 +64,27 @@ class Moments {
     return moments;
   }
 
-  /// Takes samples in. @param samples  [n, units]; n = 0 changes nothing
-  /// @throws Error (shape) when the number of columns is not the number of units.
-  void add(const Eigen::Ref<const RowMatrix>& samples) {
-    check_units(samples.cols());
-    if (samples.rows() == 0) return;
-    Moments batch(units());
+  /// Of some samples, in two passes. @param samples  [n, units]
+  [[nodiscard]] static Moments of_samples(const Eigen::Ref<const RowMatrix>& samples) {
+    Moments batch(samples.cols());
     batch.count_ = samples.rows();
+    if (batch.count_ == 0) return batch;
     for (Index row = 0; row < samples.rows(); ++row) {
-      for (Index k = 0; k < units(); ++k) batch.mean_[k] += samples(row, k);
+      for (Index k = 0; k < batch.units(); ++k) batch.mean_[k] += samples(row, k);
     }
-    for (Index k = 0; k < units(); ++k) batch.mean_[k] /= static_cast<double>(samples.rows());
+    for (double& mean : batch.mean_) mean /= static_cast<double>(samples.rows());
     for (Index row = 0; row < samples.rows(); ++row) {
-      for (Index k = 0; k < units(); ++k) {
+      for (Index k = 0; k < batch.units(); ++k) {
         const double deviation = samples(row, k) - batch.mean_[k];
         batch.squares_[k] += deviation * deviation;
       }
     }
-    merge(batch);
+    return batch;
   }
+
+  /// Takes samples in. @param samples  [n, units]; n = 0 changes nothing
+  /// @throws Error (shape) when the number of columns is not the number of units.
+  void add(const Eigen::Ref<const RowMatrix>& samples) { merge(of_samples(samples)); }
 
   /// Takes in what another set of samples gave.
   /// @throws Error (shape) when the number of units differs.

@@ -14,6 +14,7 @@
 
 #include <Eigen/Core>
 
+#include "culprit/core/bfloat16.hpp"
 #include "culprit/core/profile.hpp"
 #include "culprit/core/units.hpp"
 
@@ -25,8 +26,9 @@ struct UnitRange {
   Index end = 0;
 };
 
-/// Many profiles of the same units, a row each: float32 or float64 numbers that lie elsewhere, in tables one
-/// behind the other, such as the memory of mapped files. A view: it is valid as long as the tables are.
+/// Many profiles of the same units, a row each: bfloat16, float32 or float64 numbers that lie elsewhere, in
+/// tables one behind the other, such as the memory of mapped files. A view: it is valid as long as the tables
+/// are.
 class ProfileRows {
  public:
   explicit ProfileRows(std::shared_ptr<const Units> units) : units_(std::move(units)) {}
@@ -38,7 +40,7 @@ class ProfileRows {
   /// Puts the rows of a table behind those that are there. @param table  [n, units]
   /// @throws Error (shape) when it does not hold whole rows.
   template <class T>
-  requires std::same_as<T, float> || std::same_as<T, double>
+  requires std::same_as<T, Bfloat16> || std::same_as<T, float> || std::same_as<T, double>
   void append(std::span<const T> table) {
     const auto values = static_cast<Index>(table.size());
     if (units_->size() == 0 || values % units_->size() != 0) {
@@ -98,7 +100,7 @@ class ProfileRows {
   }
 
  private:
-  using Row = std::variant<const float*, const double*>;
+  using Row = std::variant<const Bfloat16*, const float*, const double*>;
 
   struct Table {
     Index first;  ///< number of its first row

@@ -90,19 +90,18 @@ void in_parallel(Index first, Index last, Index grain, const Each& each) {
   on_threads(parts, threads, [&](Index part) { each(begin_of(part), begin_of(part + 1)); });
 }
 
-/// Calls `each(worker)` for workers 0 to `workers` - 1 as on_threads does, with one thread of LibTorch's for
-/// each.
+/// Calls `each(part)` as on_threads does, with one thread of LibTorch's for each of the workers.
 template <class Each>
-void on_workers(Index workers, const Each& each) {
+void on_workers(Index parts, Index workers, const Each& each) {
   const int intra_op_threads = at::get_num_threads();
-  on_threads(workers, workers, [&](Index worker) {
+  on_threads(parts, workers, [&](Index part) {
     struct Restored {
       int threads;
       ~Restored() { at::set_num_threads(threads); }
     } const restored{intra_op_threads};
     at::get_num_threads();  // a thread's first question sets the process's number in it
     at::set_num_threads(1);
-    each(worker);
+    each(part);
   });
 }
 

@@ -175,6 +175,10 @@ struct Batched {
   /// There are as many as at::set_num_interop_threads allows, and the caller.
   Index workers = 1;
 
+  /// Samples that a worker takes at a time; 0 for an equal share of the batch. With a number, one worker or
+  /// many give the same bits: each chunk is computed by one thread, from the same samples.
+  Index chunk = 0;
+
   /// @param inputs  [B, ...] @param targets  [B, ...] as the loss takes them
   template <Aggregation A, Loss L>
   [[nodiscard]] BatchResult operator()(const visit::Plan& plan, const A& aggregation, const L& loss,
@@ -226,7 +230,7 @@ struct Batched {
   }
 
  private:
-  /// Those of one worker.
+  /// Those that a worker takes at a time.
   struct Samples {
     Index first, count;
     at::Tensor inputs, targets;
@@ -238,8 +242,8 @@ struct Batched {
     return at::empty({inputs.size(0), plan.units->size()}, at::dtype(profile_dtype(plan)));
   }
 
-  /// Fills a result for each worker by `each(part, samples)`, which says why these samples cannot be
-  /// separated, or nothing.
+  /// Fills a result for each part of the batch by `each(part, samples)`, which says why these samples cannot
+  /// be separated, or nothing.
   /// @returns whether they all can
   template <class Part, class Each>
   bool each_part(const visit::Plan& plan, const at::Tensor& inputs, const at::Tensor& targets,
@@ -247,8 +251,9 @@ struct Batched {
     std::string uncovered = detail::probe(plan, inputs);
     const Index batch = inputs.size(0);
     // Not one sample alone, which some models take for none: a squeeze() drops its dimension.
-    const Index number = std::max<Index>(1, std::min(workers, batch / 2));
-    if (uncovered.empty() && number == 1) {
+    const Index number =
+        chunk > 0 ? (batch + chunk - 1) / chunk : std::max<Index>(1, std::min(workers, batch / 2));
+    if (uncovered.empty() && number == 1 && chunk == 0) {
       uncovered = each(parts.emplace_back(), Samples{0, batch, inputs, targets});
     } else if (uncovered.empty()) {
       if (targets.dim() == 0 || targets.size(0) != batch) {
@@ -257,10 +262,13 @@ struct Batched {
       }
       parts.resize(static_cast<std::size_t>(number));
       std::vector<std::string> causes(parts.size());
-      culprit::detail::on_workers(number, [&](Index worker) {
-        const Index first = batch * worker / number;
-        const Index count = batch * (worker + 1) / number - first;
-        const auto place = static_cast<std::size_t>(worker);
+      const auto begin_of = [&](Index i) {
+        return chunk > 0 ? std::min(batch, chunk * i) : batch * i / number;
+      };
+      culprit::detail::on_workers(number, workers, [&](Index i) {
+        const Index first = begin_of(i);
+        const Index count = begin_of(i + 1) - first;
+        const auto place = static_cast<std::size_t>(i);
         counted_from(first, [&] {
           causes[place] = each(parts[place], Samples{first, count, inputs.narrow(0, first, count),
                                                      targets.narrow(0, first, count)});

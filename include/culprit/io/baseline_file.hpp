@@ -165,9 +165,11 @@ class QuantileLists {
 /// Writes a baseline as safetensors: `mean` and `std` F64 [units], `count` I64 [1]; where it has quantiles,
 /// those of QuantileLists; as metadata the units by layer, the dead units, the fingerprint,
 /// the number of skipped samples if there are any, and `extra`.
+/// @param more  tensors of other names, which load_baseline does not look at
 /// @throws Error (io) when the file cannot be written.
 inline void save_baseline(const std::filesystem::path& path, const Baseline& baseline,
-                          std::map<std::string, std::string> extra = {}) {
+                          std::map<std::string, std::string> extra = {},
+                          std::span<const std::pair<std::string, TensorView>> more = {}) {
   const Eigen::VectorXd& mean = baseline.mean();
   const Eigen::VectorXd& stddev = baseline.stddev();
   const std::int64_t count = baseline.count();
@@ -181,6 +183,7 @@ inline void save_baseline(const std::filesystem::path& path, const Baseline& bas
     lists.emplace(*baseline.quantiles());
     lists->append_to(tensors);
   }
+  tensors.insert(tensors.end(), more.begin(), more.end());
   const std::vector<Index> dead = baseline.dead();
   extra["format"] = detail::baseline_format;
   extra["units"] = dump(units_to_json(baseline.units()));

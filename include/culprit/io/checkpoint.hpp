@@ -43,19 +43,41 @@ inline std::string checksum(const std::string& job, std::vector<std::pair<std::s
   return to_hex(hash);
 }
 
-inline std::string job_text(const Job& job) {
+inline Json job_to_json(const Job& job) {
   Json::Object members;
   for (const auto& [name, value] : job) members.emplace_back(name, value);
-  return dump(Json::object(std::move(members)));
+  return Json::object(std::move(members));
 }
 
 }  // namespace detail
+
+/// @param came  what job_to_json gave @param what  is of a job, for the error
+/// @throws Error (argument) naming the place and the first difference
+inline void require_same_job(const Job& job, const Json& came, const std::string& place,
+                             const std::string& what) {
+  Job other;
+  for (const auto& [name, value] : came.members()) other.emplace(name, value.as_string());
+  for (const Job* const names : {&job, static_cast<const Job*>(&other)}) {
+    for (const auto& each : *names) {
+      const auto said = [&each](const Job& run) {
+        const auto found = run.find(each.first);
+        return found == run.end() ? std::optional<std::string>() : found->second;
+      };
+      if (said(job) == said(other)) continue;
+      const auto text = [](const std::optional<std::string>& value) {
+        return value ? in_quotes(*value) : "none";
+      };
+      throw Error(ErrorCode::argument, place,
+                  std::string(what).append(" of ") + each.first + ' ' + text(said(job)), text(said(other)));
+    }
+  }
+}
 
 /// Writes what a run has so far, atomically, as safetensors with the job and a checksum as metadata.
 /// @throws as write_safetensors
 inline void save_checkpoint(const std::filesystem::path& path, const Job& job,
                             std::span<const std::pair<std::string, TensorView>> tensors) {
-  const std::string text = detail::job_text(job);
+  const std::string text = dump(detail::job_to_json(job));
   write_safetensors(path, tensors,
                     {{"format", std::string(detail::checkpoint_format)},
                      {"job", text},
@@ -84,24 +106,7 @@ inline void save_checkpoint(const std::filesystem::path& path, const Job& job,
   }
   if (text_of("checksum") != detail::checksum(text, tensors))
     throw Error(ErrorCode::format, place, "a checkpoint as it was written", "another checksum");
-  const Json parsed = parse_json(text, place);
-  Job came;
-  for (const auto& [name, value] : parsed.members()) came.emplace(name, value.as_string());
-  for (const Job* const names : {&job, static_cast<const Job*>(&came)}) {
-    for (const auto& each : *names) {
-      const auto value_in = [&](const Job& run) {
-        const auto found = run.find(each.first);
-        return found == run.end() ? std::optional<std::string>() : found->second;
-      };
-      const auto expected = value_in(job), other = value_in(came);
-      if (expected == other) continue;
-      const auto said = [](const std::optional<std::string>& value) {
-        return value ? in_quotes(*value) : "none";
-      };
-      throw Error(ErrorCode::argument, place, "a checkpoint of " + each.first + ' ' + said(expected),
-                  said(other));
-    }
-  }
+  require_same_job(job, parse_json(text, place), place, "a checkpoint");
   return file;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <iterator>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -21,23 +22,26 @@
 #include "culprit/io/baseline_file.hpp"
 #include "culprit/io/json.hpp"
 #include "culprit/io/safetensors.hpp"
+#include "culprit/io/store_folder.hpp"
 
 namespace culprit::io {
 
 /// The profiles that `culprit profile` wrote, in one file or several that continue each other: tensors
-/// `profile` and, with a baseline, `z` (F32 or F64 [N, units]), `label` and `prediction` (I64 [N]), `logits`
-/// (F32 or F64 [N, classes]), as metadata `units`, `fingerprint`, `paths` and `standardization`.
+/// `profile` and, with a baseline, `z` (BF16, F32 or F64 [N, units]), `label` and `prediction` (I64 [N]),
+/// `logits` (F32 or F64 [N, classes]), as metadata `units`, `fingerprint`, `paths` and `standardization`.
 ///
 /// The files stay mapped and their numbers are read where they are used, so that a store may be larger than
 /// memory. Labels, predictions and paths are held. Move-only; rows() stays valid while the object, or the one
 /// it was moved to, lives.
 class ProfileStore {
  public:
-  /// @param files   in the order of their rows; a folder stands for its files *.safetensors by name
+  /// @param files   in the order of their rows; a folder stands for the files of its index (StoreFolder) or,
+  /// without one, its files *.safetensors by name
   /// @param tensor  which of their tensors the rows are
   /// @throws Error (argument) for no files, Error (io, format, dtype or shape) naming the file and what is
-  /// wrong in it, Error (baseline) naming the file that was made with another model, method, preprocessing,
-  /// layers or standardization than the first, and the first difference.
+  /// wrong in it (io also for a folder whose index lacks samples), Error (baseline) naming the file that was
+  /// made with another model, method, preprocessing, layers or standardization than the first, and the first
+  /// difference.
   [[nodiscard]] static ProfileStore open(std::span<const std::filesystem::path> files,
                                          std::string_view tensor = "z") {
     ProfileStore store;
@@ -82,7 +86,8 @@ class ProfileStore {
     with_values(file.tensors, "logits", [&](const auto all) {
       const std::size_t classes = all.size() / file.count;
       const auto logits = all.subspan(i * classes, classes);
-      const auto largest = static_cast<double>(*std::ranges::max_element(logits));
+      double largest = -std::numeric_limits<double>::infinity();
+      for (const auto each : logits) largest = std::max(largest, static_cast<double>(each));
       for (const auto each : logits) sum += std::exp(static_cast<double>(each) - largest);
     });
     if (!std::isfinite(sum)) {
@@ -101,10 +106,13 @@ class ProfileStore {
 
   ProfileStore() = default;
 
-  /// Calls `use` with a tensor's values, float32 or float64, in the file's memory.
+  /// Calls `use` with a tensor's values, bfloat16, float32 or float64, in the file's memory.
   template <class Use>
   static void with_values(const Safetensors& file, std::string_view name, const Use& use) {
-    if (file.at(name).dtype == Dtype::F32) {
+    const Dtype dtype = file.at(name).dtype;
+    if (dtype == Dtype::BF16) {
+      use(file.values<Bfloat16>(name));
+    } else if (dtype == Dtype::F32) {
       use(file.values<float>(name));
     } else {
       use(file.values<double>(name));
@@ -117,6 +125,16 @@ class ProfileStore {
       std::error_code failure;
       if (!std::filesystem::is_directory(file, failure)) {
         result.push_back(file);
+        continue;
+      }
+      if (std::filesystem::exists(StoreFolder::index_of(file), failure)) {
+        const StoreFolder store = StoreFolder::open(file);
+        if (store.done() < store.samples()) {
+          throw Error(ErrorCode::io, file.string(),
+                      std::to_string(store.samples()) + " samples (culprit profile goes on with it)",
+                      std::to_string(store.done()));
+        }
+        std::ranges::move(store.paths(), std::back_inserter(result));
         continue;
       }
       const std::size_t before = result.size();

@@ -261,15 +261,28 @@ class Safetensors {
   std::vector<std::size_t> by_name_;  ///< indices into the two vectors, sorted by name
 };
 
-/// Writes a safetensors file, atomically (see write_atomically). The bytes depend on the arguments only. Data
-/// is ordered by element size, largest first, else as given, and the header is padded with spaces to a
-/// multiple of 8 bytes, so that every tensor is aligned in the mapped file.
-/// @throws Error{shape} when a view's bytes do not fit its shape; Error{argument} for a name twice, or
+/// A tensor whose data lies in several places, one behind the other.
+struct TensorPieces {
+  Dtype dtype = Dtype::F32;
+  std::vector<std::int64_t> shape;
+  std::vector<std::span<const std::byte>> data;
+
+  [[nodiscard]] std::size_t bytes() const noexcept {
+    std::size_t sum = 0;
+    for (const auto& piece : data) sum += piece.size();
+    return sum;
+  }
+};
+
+/// Writes a safetensors file, atomically (see write_atomically). The bytes depend on the arguments only, and
+/// not on where pieces end. Data is ordered by element size, largest first, else as given, and the header is
+/// padded with spaces to a multiple of 8 bytes, so that every tensor is aligned in the mapped file.
+/// @throws Error{shape} when a tensor's bytes do not fit its shape; Error{argument} for a name twice, or
 /// "__metadata__";
 ///         Error{format} for text that is not UTF-8; Error{io} when the file cannot be written
-inline void write_safetensors(const std::filesystem::path& path,
-                              std::span<const std::pair<std::string, TensorView>> tensors,
-                              const std::map<std::string, std::string>& metadata = {}) {
+inline void write_safetensors_in_pieces(const std::filesystem::path& path,
+                                        std::span<const std::pair<std::string, TensorPieces>> tensors,
+                                        const std::map<std::string, std::string>& metadata = {}) {
   const std::string place = path.string();
   std::vector<std::size_t> order(tensors.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
@@ -281,7 +294,7 @@ inline void write_safetensors(const std::filesystem::path& path,
       throw Error(ErrorCode::argument, place,
                   "tensor names that differ from each other and from __metadata__", in_quotes(name));
     }
-    detail::check_extent(tensor, place + ", tensor " + in_quotes(name));
+    detail::check_extent(tensor.dtype, tensor.shape, tensor.bytes(), place + ", tensor " + in_quotes(name));
   }
   std::sort(order.begin(), order.end(), [&](std::size_t left, std::size_t right) {
     return std::pair{size_of(tensors[right].second.dtype), left} <
@@ -297,7 +310,7 @@ inline void write_safetensors(const std::filesystem::path& path,
   std::size_t end = 0;
   for (const std::size_t i : order) {
     const auto& [name, tensor] = tensors[i];
-    const std::size_t begin = std::exchange(end, end + tensor.data.size());
+    const std::size_t begin = std::exchange(end, end + tensor.bytes());
     header.emplace_back(name,
                         Json::object({{"dtype", name_of(tensor.dtype)},
                                       {"shape", Json::array({tensor.shape.begin(), tensor.shape.end()})},
@@ -314,10 +327,20 @@ inline void write_safetensors(const std::filesystem::path& path,
     out.write(reinterpret_cast<const char*>(&length), sizeof length);
     out.write(text.data(), static_cast<std::streamsize>(text.size()));
     for (const std::size_t i : order) {
-      const auto data = tensors[i].second.data;
-      out.write(reinterpret_cast<const char*>(data.data()), static_cast<std::streamsize>(data.size()));
+      for (const auto& piece : tensors[i].second.data)
+        out.write(reinterpret_cast<const char*>(piece.data()), static_cast<std::streamsize>(piece.size()));
     }
   });
+}
+
+/// The same of tensors in one piece each.
+inline void write_safetensors(const std::filesystem::path& path,
+                              std::span<const std::pair<std::string, TensorView>> tensors,
+                              const std::map<std::string, std::string>& metadata = {}) {
+  std::vector<std::pair<std::string, TensorPieces>> pieces;
+  for (const auto& [name, tensor] : tensors)
+    pieces.emplace_back(name, TensorPieces{tensor.dtype, tensor.shape, {tensor.data}});
+  write_safetensors_in_pieces(path, pieces, metadata);
 }
 
 }  // namespace culprit::io

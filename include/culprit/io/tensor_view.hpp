@@ -16,13 +16,14 @@
 #include <utility>
 #include <vector>
 
+#include "culprit/core/bfloat16.hpp"
 #include "culprit/core/error.hpp"
 
 namespace culprit::io {
 
 static_assert(std::endian::native == std::endian::little, "safetensors and npy files are read in place");
 
-/// Element types of tensors in files; F16 and BF16 have no C++20 type and are read as bytes.
+/// Element types of tensors in files; F16 has no type here and is read as bytes.
 enum class Dtype : std::uint8_t { Bool, U8, I8, U16, I16, F16, BF16, U32, I32, F32, U64, I64, F64 };
 
 namespace detail {
@@ -89,7 +90,7 @@ constexpr std::string_view name_of(Dtype dtype) noexcept { return detail::facts(
 
 /// C++ types whose values can be read in place. bool is not one: a byte of a file may be neither 0 nor 1.
 template <class T>
-concept Element = std::same_as<T, double> || std::same_as<T, float> ||
+concept Element = std::same_as<T, double> || std::same_as<T, float> || std::same_as<T, Bfloat16> ||
     (std::integral<T> && !std::same_as<T, bool> && !std::same_as<T, char> && sizeof(T) <= 8);
 
 /// The Dtype of an Element, or of bool.
@@ -98,6 +99,8 @@ requires Element<T> || std::same_as<T, bool>
 constexpr Dtype dtype_of() noexcept {
   if constexpr (std::same_as<T, bool>) {
     return Dtype::Bool;
+  } else if constexpr (std::same_as<T, Bfloat16>) {
+    return Dtype::BF16;
   } else if constexpr (std::floating_point<T>) {
     return sizeof(T) == 4 ? Dtype::F32 : Dtype::F64;
   } else if constexpr (std::is_signed_v<T>) {
@@ -123,15 +126,20 @@ struct TensorView {
 
 namespace detail {
 
-/// @throws Error{shape} when the shape does not describe exactly the bytes of the view
-inline void check_extent(const TensorView& tensor, std::string_view place) {
-  const auto bytes = byte_count(tensor.dtype, tensor.shape);
-  if (bytes != tensor.data.size()) {
+/// @throws Error{shape} when the shape does not describe exactly so many bytes
+inline void check_extent(Dtype dtype, std::span<const std::int64_t> shape, std::size_t came,
+                         std::string_view place) {
+  const auto bytes = byte_count(dtype, shape);
+  if (bytes != came) {
     throw Error(ErrorCode::shape, std::string{place},
-                std::string{name_of(tensor.dtype)} + " values for shape " + text_of(tensor.shape) +
+                std::string{name_of(dtype)} + " values for shape " + text_of(shape) +
                     (bytes ? " (" + std::to_string(*bytes) + " bytes)" : ", which no memory holds"),
-                std::to_string(tensor.data.size()) + " bytes");
+                std::to_string(came) + " bytes");
   }
+}
+
+inline void check_extent(const TensorView& tensor, std::string_view place) {
+  check_extent(tensor.dtype, tensor.shape, tensor.data.size(), place);
 }
 
 inline void check_dtype(const TensorView& tensor, Dtype expected, std::string_view place) {
