@@ -117,9 +117,9 @@ class ProcessGroup {
     std::set<std::string> missing;
     for (int rank = 1; rank < world_.size; ++rank) missing.insert(presence(own, rank));
     while (!missing.empty()) {
-      const std::string message = guarded(missing.begin()->substr(own.size()) + " and " +
-                                              std::to_string(missing.size() - 1) + " more processes",
-                                          [&] { return text(store_->queuePop("rank 0", true)); });
+      const std::string message = guarded(
+          missing.begin()->substr(own.size()) + " and " + std::to_string(missing.size() - 1) + " more",
+          [&] { return text(store_->queuePop("rank 0", true)); });
       if (missing.erase(message) != 0) continue;
       if (message.starts_with(own)) {
         throw Error(ErrorCode::argument, place(), "each rank of " + std::to_string(world_.size) + " once",
