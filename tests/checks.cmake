@@ -43,6 +43,7 @@ culprit_add_check(check/tidy clang-tidy-14 "${CULPRIT_CLANG_TIDY}" "${CULPRIT_CL
                   -p "${PROJECT_SOURCE_DIR}/build/headers-clang"
                   "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/culprit.cpp"
                   "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/core/statistics.cpp"
+                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/distributed/process_group.cpp"
                   "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/io/csv.cpp")
 set_tests_properties(check/tidy PROPERTIES FIXTURES_REQUIRED headers-clang)
 
