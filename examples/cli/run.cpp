@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
-#include <fstream>
 #include <iostream>
 #include <limits>
 #include <new>
@@ -17,6 +16,7 @@
 #include "cli/experiments/experiment.hpp"
 #include "cli/explain.hpp"
 #include "cli/fit.hpp"
+#include "cli/memory.hpp"
 #include "cli/neighbors.hpp"
 #include "cli/options.hpp"
 #include "cli/outputs.hpp"
@@ -43,18 +43,6 @@ class OneLineWarnings final : public c10::WarningHandler {
     std::fprintf(stderr, "culprit: warning: %s\n", text.c_str());
   }
 };
-
-/// Bytes that can be had without swapping, as the kernel estimates them; nothing where it does not say.
-std::optional<double> available_memory() {
-  std::ifstream file("/proc/meminfo");
-  std::string name;
-  double kibibytes = 0;
-  std::string unit;
-  while (file >> name >> kibibytes >> unit) {
-    if (name == "MemAvailable:") return 1024 * kibibytes;
-  }
-  return std::nullopt;
-}
 
 /// The tensors of a profile file, [N, ...] each, filled from the front.
 struct ProfileTable {
