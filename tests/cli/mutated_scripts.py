@@ -71,7 +71,9 @@ def mutated(draw, archive):
     with zipfile.ZipFile(io.BytesIO(archive)) as file:
         members = {name: file.read(name) for name in file.namelist()}
     for _ in range(draw.randint(1, 3)):
-        name = draw.choice([name for name in members if draw.random() < 0.5 or not name.endswith("debug_pkl")] or [*members])
+        # Code and structure more often than weights and where the code came from.
+        weights = [8 if name.endswith((".py", "/data.pkl")) else 1 for name in members]
+        name = draw.choices([*members], weights)[0]
         if name.endswith(".py") and draw.random() < 0.8:
             members[name] = change_words(draw, members[name].decode(errors="replace")).encode()
         else:
