@@ -346,7 +346,7 @@ void add_run(CLI::App& command, Options& options) {
                      "want of more memory than is free, is an error here; it keeps nobody from reading your "
                      "files or using the network"))
           ->group("Run");
-  group.add("--time-limit", options.time_limit, "SECONDS", "with --isolate: how long the child may take")
+  group.add("--time-limit", options.time_limit, "SECONDS", "how long the child of --isolate may take")
       ->check(above_zero)
       ->needs(isolate);
 }

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <ctime>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <iostream>
 #include <iterator>
@@ -35,8 +36,8 @@ namespace culprit::io {
 /// What an isolated child may use. What is not given stays as it is for the parent; a limit that the parent
 /// has itself (ulimit) is never raised.
 struct IsolationLimits {
-  /// Bytes of private memory that can be written to, those of the parent at its fork included. The address
-  /// space is left free: CUDA reserves more of it than any machine has memory.
+  /// Bytes of private memory that can be written to, beyond those that it begins with, touched or not. The
+  /// address space is left free: CUDA reserves more of it than any machine has memory.
   std::optional<std::uint64_t> memory = {};
   std::optional<std::uint64_t> processor_seconds = {};  ///< of all its threads together
   std::optional<std::uint64_t> seconds = {};            ///< that pass until it has to be done
@@ -94,12 +95,22 @@ inline bool set_limit(decltype(RLIMIT_DATA) resource, std::optional<std::uint64_
   return ::setrlimit(resource, &limit) == 0;
 }
 
+/// The limit of the system's kind that allows so much beyond what this process has.
+inline std::optional<std::uint64_t> total_memory(std::optional<std::uint64_t> beyond) {
+  if (!beyond) return beyond;
+  std::ifstream counts("/proc/self/statm");
+  std::uint64_t pages = 0;
+  for (int column = 0; column < 6; ++column) counts >> pages;  // the sixth: data and stack
+  const auto bytes = pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+  return bytes + std::min(*beyond, RLIM_INFINITY - bytes);
+}
+
 /// The child's life. What the function throws ends it, by std::terminate: no frame of the parent's is left.
 [[noreturn]] inline void live_isolated(pid_t parent, HeldSignals& signals, const IsolationLimits& limits,
                                        const std::function<int()>& function) noexcept {
   // At its hard limit of processor time a process is killed without a word that it was that.
   const bool set = ::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-                   set_limit(RLIMIT_CORE, 0) && set_limit(RLIMIT_DATA, limits.memory) &&
+                   set_limit(RLIMIT_CORE, 0) && set_limit(RLIMIT_DATA, total_memory(limits.memory)) &&
                    set_limit(RLIMIT_CPU, limits.processor_seconds, 1) &&
                    set_limit(RLIMIT_FSIZE, limits.file_bytes) && set_limit(RLIMIT_NOFILE, limits.open_files);
   if (!set) ::raise(SIGSYS);
