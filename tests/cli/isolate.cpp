@@ -4,6 +4,7 @@
 #include <csignal>
 #include <filesystem>
 #include <string>
+#include <sys/resource.h>
 
 #include "cli/workspace.hpp"
 
@@ -82,6 +83,28 @@ TEST_CASE("what a model does to its process is one line in isolation", "[cli]") 
 
   const Run outside = workspace.run(model("dividing.pt"));
   CHECK(outside.status == 128 + SIGFPE);
+}
+
+TEST_CASE("a child that is killed while it writes leaves no half-written file", "[cli]") {
+  const Workspace workspace;
+  succeed(workspace, Workspace::fit());
+  const std::string whole = read_bytes(workspace / "b.safetensors");
+  // The system kills a process that writes more.
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit limit{800, before.rlim_max};
+  for (const Arguments& arguments : {Workspace::fit(), Workspace::explain()}) {
+    INFO(arguments.front());
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    const Run run = workspace.run(isolated(arguments));
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    CHECK(run.status == 1);
+    CHECK(run.err.ends_with(
+        "culprit: error: resnet8_fashion:weights.safetensors, isolated: expected to stay within its limit of "
+        "bytes in a file, came more\n"));
+    for (const std::string& name : workspace.listing()) CHECK(name.find(".tmp") == std::string::npos);
+    CHECK(read_bytes(workspace / "b.safetensors") == whole);
+  }
 }
 
 TEST_CASE("a time limit needs isolation", "[cli]") {
