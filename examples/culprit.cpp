@@ -24,6 +24,7 @@
 #include <malloc.h>
 
 #include "cli/help.hpp"
+#include "cli/isolated.hpp"
 #include "cli/options.hpp"
 #include "cli/text.hpp"
 #include "culprit/version.hpp"
@@ -186,7 +187,8 @@ class Group {
 void add_model(CLI::App& command, Options& options) {
   Group(command, "Model and data")
       .add("--model", options.model, "NAME:WEIGHTS|FILE.pt",
-           "a network by name with its weights (safetensors), or a TorchScript file in eval mode; NAME: " +
+           "a network by name with its weights (safetensors), or a TorchScript file in eval mode, which is a "
+           "program (see --isolate); NAME: " +
                joined(model_names(), ", "))
       ->required()
       ->check(model_spec);
@@ -342,6 +344,17 @@ void add_run(CLI::App& command, Options& options) {
            "what the model computes in: " + joined(dtypes, ", ") + " (default " + dtypes.front() + ")")
       ->check(one_of(dtypes));
   group.add("--device", options.device, "DEVICE", "where: cpu (default), cuda or cuda:N")->check(device_spec);
+  auto* const isolate =
+      command
+          .add_flag(
+              "--isolate", options.isolate,
+              folded("for a stranger's TorchScript file: load and run it in a child process, whose crash, or "
+                     "want of more memory than is free, is an error here; it keeps nobody from reading your "
+                     "files or using the network"))
+          ->group("Run");
+  group.add("--time-limit", options.time_limit, "SECONDS", "how long the child of --isolate may take")
+      ->check(above_zero)
+      ->needs(isolate);
 }
 
 void add_shard(CLI::App& command, Options& options) {
@@ -529,6 +542,16 @@ void check_usage(const Options& options) {
   if (options.mean.size() != options.std.size()) refuse("--mean and --std need as many values as each other");
 }
 
+/// The exit status of what is done; what it throws is one line on stderr.
+int status_of(const std::function<int()>& work) {
+  try {
+    return work();
+  } catch (...) {
+    std::fprintf(stderr, "culprit: error: %s\n", message_of_current_exception().c_str());
+    return 1;
+  }
+}
+
 }  // namespace
 }  // namespace culprit::cli
 
@@ -553,11 +576,11 @@ int main(int argc, char** argv) {
                  command.c_str());
     return 2;
   }
-  try {
-    run(options);
-  } catch (...) {
-    std::fprintf(stderr, "culprit: error: %s\n", message_of_current_exception().c_str());
-    return 1;
-  }
-  return 0;
+  const auto command = [&] {
+    return status_of([&] {
+      run(options);
+      return 0;
+    });
+  };
+  return options.isolate ? status_of([&] { return run_isolated(options, command); }) : command();
 }

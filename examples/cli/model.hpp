@@ -23,7 +23,7 @@
 namespace culprit::cli {
 
 /// What went wrong inside LibTorch, on one line: its first sentence, without where in LibTorch, or in a
-/// script, it was said.
+/// script, or by which condition, it was said.
 [[nodiscard]] inline std::string reason(const std::exception& error) {
   const auto* const torch_error = dynamic_cast<const c10::Error*>(&error);
   std::string_view text = torch_error != nullptr ? torch_error->what_without_backtrace() : error.what();
@@ -31,6 +31,9 @@ namespace culprit::cli {
   if (const std::size_t at = text.rfind(script_error); at != std::string_view::npos) {
     text.remove_prefix(at + script_error.size());
   }
+  constexpr std::string_view condition = "[enforce fail at ";  // place and condition, then the message
+  if (const std::size_t end = text.find(". "); text.starts_with(condition) && end != std::string_view::npos)
+    text.remove_prefix(end + 2);
   return one_line(text.substr(0, std::min(text.find('\n'), text.find(". "))));
 }
 

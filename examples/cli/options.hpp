@@ -55,6 +55,8 @@ struct Options {
   std::string engine = engines.front();
   std::string device = "cpu";
   std::string non_finite = non_finites.front();
+  bool isolate = false;          ///< the model is loaded and run in a child process
+  std::uint64_t time_limit = 0;  ///< seconds that the child may take; 0: any
   std::string store_dtype;       ///< of profiles in files; empty: what they are computed in
   std::string target = "label";  ///< label, predicted, or a class index
   std::string aggregate = aggregations.front();

@@ -2,6 +2,8 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <iostream>
+#include <limits>
 #include <new>
 #include <string>
 #include <string_view>
@@ -12,6 +14,7 @@
 #include "cli/experiments/experiment.hpp"
 #include "cli/explain.hpp"
 #include "cli/fit.hpp"
+#include "cli/memory.hpp"
 #include "cli/neighbors.hpp"
 #include "cli/options.hpp"
 #include "cli/outputs.hpp"

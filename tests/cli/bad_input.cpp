@@ -2,10 +2,8 @@
 //
 // Bad input: one line that says what is wrong, the exit status, and nothing left behind.
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <iostream>
 #include <limits>
 #include <span>
 #include <string>
@@ -417,14 +415,7 @@ TEST_CASE("a CUDA device that is not there is refused in one line", "[cli]") {
 
 TEST_CASE("TorchScript files that cannot be used are refused in one line", "[cli]") {
   const Workspace workspace;
-  const std::string write_models = std::string("OMP_NUM_THREADS=1 '") + CULPRIT_PYTHON + "' '" +
-                                   CULPRIT_SOURCE_DIR + "/tests/cli/script_models.py' '" +
-                                   (workspace / "").string() + "' 2>/dev/null";
-  if (std::system((std::string("'") + CULPRIT_PYTHON + "' -c 'import torch' 2>/dev/null").c_str()) != 0) {
-    std::cout << "SKIPPED: needs the Python package torch\n";
-    return;
-  }
-  REQUIRE(std::system(write_models.c_str()) == 0);
+  if (!workspace.write_script_models()) return;
   write_bytes(workspace / "words.pt", "not a module");
   cut(workspace, "good.pt", "cut.pt", 4000);
   const auto model = [&](const std::string& spec) { return with(Workspace::fit(), {"--model", spec}); };

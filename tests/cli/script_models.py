@@ -43,6 +43,30 @@ class Maps(torch.nn.Module):
         return self.conv(x)
 
 
+class Dividing(Network):
+    """Ends the process: TorchScript's remainder by zero is the processor's."""
+
+    def forward(self, x):
+        return self.head(torch.relu(self.conv(x)).mean((2, 3))) * (7 % (x.size(0) - x.size(0)))
+
+
+class Hoarding(Network):
+    """Takes memory without end, and writes to none of it."""
+
+    def forward(self, x):
+        hoard = [x]
+        while len(hoard) > 0:
+            hoard.append(torch.empty([1 << 28]))
+        return self.head(torch.relu(self.conv(x)).mean((2, 3)))
+
+
+class Endless(Network):
+    def forward(self, x):
+        while x.dim() == 4:
+            x = torch.relu(x)
+        return self.head(torch.relu(self.conv(x)).mean((2, 3)))
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     torch.manual_seed(2022)
@@ -57,6 +81,9 @@ def main():
         "pooling": Pooling().eval(),
         "neurons": Neurons().eval(),
         "maps": Maps().eval(),
+        "dividing": Dividing().eval(),
+        "hoarding": Hoarding().eval(),
+        "endless": Endless().eval(),
     }
     for name, model in models.items():
         torch.jit.script(model).save(folder / f"{name}.pt")

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <iostream>
 #include <random>
 #include <sstream>
 #include <string>
@@ -114,6 +115,20 @@ class Workspace {
     const int status = std::system(line.c_str());
     return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_bytes(told / "out"),
             read_bytes(told / "err")};
+  }
+
+  /// Writes the TorchScript files of script_models.py; false, and said, where Python cannot.
+  [[nodiscard]] bool write_script_models() const {
+    const std::string python = "OMP_NUM_THREADS=1 " + quoted(CULPRIT_PYTHON);
+    if (std::system((python + " -c 'import torch' 2>/dev/null").c_str()) != 0) {
+      std::cout << "SKIPPED: needs the Python package torch\n";
+      return false;
+    }
+    const std::string script = CULPRIT_SOURCE_DIR "/tests/cli/script_models.py";
+    const std::string command =
+        python + ' ' + quoted(script) + ' ' + quoted((folder_ / "").string()) + " 2>/dev/null";
+    REQUIRE(std::system(command.c_str()) == 0);
+    return true;
   }
 
   /// Every file and folder, relative and sorted.

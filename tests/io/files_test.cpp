@@ -249,7 +249,7 @@ TEST_CASE("a name as long as the file system allows is written", "[io]") {
 TEST_CASE("a temporary file that a killed process left is not touched", "[io]") {
   const TemporaryFolder folder;
   const auto left = [&folder](int i) {
-    return folder / (".culprit-" + std::to_string(::getpid()) + "-" + std::to_string(i) + ".tmp");
+    return folder / (culprit::io::detail::temporary_prefix() + std::to_string(i) + ".tmp");
   };
   constexpr int count = 500;
   for (int i = 0; i < count; ++i) write_bytes(left(i), "left");

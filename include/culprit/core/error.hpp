@@ -18,6 +18,7 @@ enum class ErrorCode {
   label,     ///< a target outside the classes of the model
   baseline,  ///< a baseline of another model, units or preprocessing
   numeric,   ///< NaN or infinity where a number is needed
+  process,   ///< an isolated process that was killed, by its own error or at a limit
 };
 
 /// The one exception culprit throws on bad input: where, what was expected, what came.

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <functional>
 #include <ostream>
+#include <random>
 #include <streambuf>
 #include <string>
 #include <sys/stat.h>
@@ -106,13 +107,22 @@ class TemporaryFile {
   std::filesystem::path path_;
 };
 
+/// What the names of this process's temporary files begin with, and of those of a process that is forked from
+/// it after the first call. The random number tells them from those of the same process number on another
+/// machine.
+inline const std::string& temporary_prefix() {
+  static const std::string prefix =
+      ".culprit-" + std::to_string(::getpid()) + '-' + std::to_string(std::random_device()()) + '-';
+  return prefix;
+}
+
 /// Opens a new file in the folder under a name that nothing had; the name leaves room for any target's
 /// length.
 inline std::pair<int, std::filesystem::path> create_unique(const std::filesystem::path& folder,
                                                            const std::filesystem::path& target) {
   static std::atomic<unsigned long> next{0};
   for (;;) {
-    auto path = folder / (".culprit-" + std::to_string(::getpid()) + "-" + std::to_string(next++) + ".tmp");
+    auto path = folder / (temporary_prefix() + std::to_string(next++) + ".tmp");
     const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (descriptor >= 0) return {descriptor, std::move(path)};
     if (errno != EEXIST && errno != EINTR) fail_io(target, "a folder that a file can be created in", errno);
@@ -172,6 +182,16 @@ inline void write_atomically(const std::filesystem::path& path,
   }
   temporary.keep();
   detail::sync_folder(folder, path);
+}
+
+/// Removes the temporary files in the folder that a killed child of run_isolated() left; no thread may be
+/// writing a file there. Nothing is said of what cannot be removed.
+inline void remove_temporaries(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, ignored)) {
+    if (entry.path().filename().string().starts_with(detail::temporary_prefix()))
+      std::filesystem::remove(entry.path(), ignored);
+  }
 }
 
 }  // namespace culprit::io
