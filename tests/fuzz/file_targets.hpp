@@ -70,6 +70,13 @@ inline bool fuzz_baseline(std::string_view bytes) {
     }
     require(static_cast<Index>(baseline.dead().size()) == dead, "dead units are those of no deviation");
     baseline.check(baseline.units(), baseline.fingerprint());
+    Baseline both = baseline;
+    try {
+      both.merge(baseline);
+      require(both.count() == 2 * baseline.count(), "parts add up");
+    } catch (const Error& error) {
+      require(error.code() == ErrorCode::argument, "only numbers of samples can be too many for a merge");
+    }
     return true;
   } catch (const Error& error) {
     require(error.place().starts_with(file.path().string()), "an error names its file");
