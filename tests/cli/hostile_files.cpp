@@ -159,7 +159,7 @@ TEST_CASE("files from strangers are refused in one line that names the file", "[
   baseline("negative std", first("std", -1.0), ", std of unit 0: expected a number >= 0, came -1.000000");
   baseline("short std", tensor<double>("std", {1, 2}), ", std: expected 240 values, as many as mean, came 2");
   baseline(
-      "skipped", [](Contents& file) { file.metadata["skipped"] = "-3"; },
+      "negative skipped", [](Contents& file) { file.metadata["skipped"] = "-3"; },
       ", skipped: expected a number of samples >= 0, came -3");
 
   const auto robust = [&](const std::string& name, const Change& change, const std::string& error) {

@@ -27,7 +27,7 @@ function(culprit_add_fuzzers header)
     file(GLOB corpus CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${reader}/*")
     list(JOIN corpus "," corpus)
     add_test(NAME fuzz/${reader}
-             COMMAND ${name} -seed=1 -runs=${arg_RUNS} -max_total_time=60 -max_len=8192 -timeout=10
+             COMMAND ${name} -seed=1 -runs=${arg_RUNS} -max_total_time=60 -max_len=8192 -timeout=300
                      "-artifact_prefix=${PROJECT_BINARY_DIR}/${name}-" "-seed_inputs=${corpus}")
     set_tests_properties(fuzz/${reader} PROPERTIES ${culprit_test_properties})
   endforeach()
