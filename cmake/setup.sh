@@ -4,6 +4,7 @@
 # Sourced by the scripts that build: installs what the build needs and this machine lacks, and nothing else.
 #   . cmake/setup.sh          to build and run the programs
 #   . cmake/setup.sh tests    to run the tests and checks as well
+#   . cmake/setup.sh coverage to see which lines the tests run, too
 # LibTorch is PyPI's torch in .venv, unless CULPRIT_TORCH or CMAKE_PREFIX_PATH points at one.
 
 setup_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -15,11 +16,12 @@ setup_debian=(
 )
 setup_torch=(torch==2.11.0)
 setup_python=()
-if [ "${1:-}" = tests ]; then
+if [ "${1:-}" = tests ] || [ "${1:-}" = coverage ]; then
   setup_debian+=(clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev chromium)
   setup_torch+=(torchvision==0.26.0 timm==1.0.31)
   setup_python+=(numpy==2.4.6 safetensors==0.8.0 pillow==13.0.0)
 fi
+if [ "${1:-}" = coverage ]; then setup_python+=(gcovr==8.8); fi
 
 # Runs a command and shows what it printed only if it failed.
 setup_quietly() {

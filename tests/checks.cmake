@@ -30,7 +30,7 @@ culprit_add_check(check/snippets python3 "${CULPRIT_PYTHON}" "${CULPRIT_PYTHON}"
 
 # Those that compile use all processors themselves.
 cmake_host_system_information(RESULT processors QUERY NUMBER_OF_LOGICAL_CORES)
-foreach(preset IN ITEMS headers headers-clang asan)
+foreach(preset IN ITEMS headers headers-clang asan tsan)
   culprit_add_check(check/${preset} clang++-14 "${CULPRIT_CLANG}" "${CMAKE_COMMAND}" --workflow --preset ${preset})
   set_tests_properties(check/${preset} PROPERTIES PROCESSORS ${processors})
 endforeach()

@@ -10,7 +10,7 @@
 #include <string_view>
 
 #include "culprit/core/error.hpp"
-#include "culprit/intervene/mask.hpp"
+#include "culprit/intervene/box.hpp"
 #include "culprit/io/describe.hpp"
 #include "data/classes.hpp"
 #include "data/item.hpp"

@@ -66,6 +66,12 @@ inline bool is_picture(const std::filesystem::directory_entry& entry) {
   return std::ranges::find(known, extension) != known.end() && entry.is_regular_file(failure);
 }
 
+/// Whether a relative path leads to something within its folder (links aside), whatever it is joined to.
+inline bool stays_within(const std::filesystem::path& path) {
+  return path.is_relative() && *path.lexically_normal().begin() != ".." &&
+         path.native().find('\0') == std::string::npos;
+}
+
 }  // namespace detail
 
 /// Pictures (.jpg, .jpeg, .png in any case) in the sub-folders of `root`, one sub-folder a class, in the
@@ -103,7 +109,8 @@ inline std::unique_ptr<Dataset> open_folder(const std::filesystem::path& root,
   return std::make_unique<FileDataset>(root, std::move(items), std::move(*classes));
 }
 
-/// Pictures named in a text file of lines `path TAB label`; paths are relative to the file's folder.
+/// Pictures named in a text file of lines `path TAB label`; paths are relative to the file's folder, and lead
+/// nowhere else: a list from a stranger opens no other files.
 /// @throws Error io or format, naming file and line
 inline std::unique_ptr<Dataset> open_list(const std::filesystem::path& list, std::optional<Classes> classes) {
   std::vector<Item> items;
@@ -114,7 +121,12 @@ inline std::unique_ptr<Dataset> open_list(const std::filesystem::path& list, std
       throw Error(ErrorCode::format, at_line(list, number), "path, TAB, label (an integer from 0)",
                   io::in_quotes(line));
     }
-    items.push_back({std::string(line.substr(0, tab)), *label});
+    std::string path(line.substr(0, tab));
+    if (!detail::stays_within(path)) {
+      throw Error(ErrorCode::format, at_line(list, number), "a path within the list's folder",
+                  io::in_quotes(path));
+    }
+    items.push_back({std::move(path), *label});
   });
   if (items.empty()) throw Error(ErrorCode::format, list.string(), "lines 'path TAB label'", "none");
   return std::make_unique<FileDataset>(list.parent_path(), std::move(items),

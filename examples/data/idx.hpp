@@ -30,14 +30,15 @@ namespace detail {
 class GzipReader {
  public:
   explicit GzipReader(const std::filesystem::path& path)
-      : place_(path.string()), file_(gzopen(path.c_str(), "rb"), gzclose) {
+      : place_(path.string()), size_(size_of(path)), file_(gzopen(path.c_str(), "rb"), gzclose) {
     if (!file_) throw Error(ErrorCode::io, place_, "a readable file", std::generic_category().message(errno));
   }
   /// Up to `count` more bytes, fewer at the end of the file. Memory grows with what is there, not with what a
   /// header promises.
   [[nodiscard]] std::vector<std::uint8_t> read(std::uint64_t count) {
-    constexpr std::size_t step = std::size_t{1} << 20;
+    constexpr std::size_t step = std::size_t{1} << 16;
     std::vector<std::uint8_t> bytes;
+    if (gzdirect(file_.get()) != 0) bytes.reserve(std::min(count, size_));
     while (bytes.size() < count) {
       const std::size_t old = bytes.size();
       const auto wanted = static_cast<unsigned>(std::min<std::uint64_t>(step, count - old));
@@ -54,7 +55,16 @@ class GzipReader {
   }
 
  private:
+  // A pipe would be waited for.
+  static std::uint64_t size_of(const std::filesystem::path& path) {
+    std::error_code failure;
+    const std::uint64_t size = std::filesystem::file_size(path, failure);
+    if (failure) throw Error(ErrorCode::io, path.string(), "a readable file", failure.message());
+    return size;
+  }
+
   std::string place_;
+  std::uint64_t size_;
   std::unique_ptr<gzFile_s, int (*)(gzFile)> file_;
 };
 

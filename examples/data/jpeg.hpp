@@ -27,6 +27,7 @@ class JpegReader {
     state_.err = jpeg_std_error(&errors_.base);
     errors_.base.error_exit = fail;
     errors_.base.emit_message = fail_on_warning;
+    errors_.progress.progress_monitor = fail_on_scan;
   }
   ~JpegReader() {
     if (created_) jpeg_destroy_decompress(&state_);
@@ -39,6 +40,7 @@ class JpegReader {
     if (setjmp(errors_.jump) != 0) return false;
     jpeg_create_decompress(&state_);
     created_ = true;
+    state_.progress = &errors_.progress;
     jpeg_mem_src(&state_, reinterpret_cast<const unsigned char*>(bytes_.data()),
                  static_cast<unsigned long>(bytes_.size()));
     jpeg_read_header(&state_, TRUE);
@@ -82,6 +84,7 @@ class JpegReader {
     jpeg_error_mgr base;  // first, so that libjpeg's pointer to it is a pointer to the whole
     std::jmp_buf jump;
     std::array<char, JMSG_LENGTH_MAX> message;
+    jpeg_progress_mgr progress;
   };
 
   [[noreturn]] static void fail(j_common_ptr state) {
@@ -93,6 +96,14 @@ class JpegReader {
   // by.
   static void fail_on_warning(j_common_ptr state, int level) {
     if (level < 0) fail(state);
+  }
+  // Each scan goes over the whole picture, and takes a hostile file but some bytes. Encoders write about ten.
+  static void fail_on_scan(j_common_ptr state) {
+    constexpr int most_scans = 100;
+    if (reinterpret_cast<j_decompress_ptr>(state)->input_scan_number <= most_scans) return;
+    auto* errors = reinterpret_cast<Errors*>(state->err);
+    std::snprintf(errors->message.data(), errors->message.size(), "more than %d scans", most_scans);
+    std::longjmp(errors->jump, 1);
   }
 
   std::span<const std::byte> bytes_;
@@ -118,15 +129,27 @@ inline Image rgb_of_inverted_cmyk(const Image& cmyk, const std::string& place) {
   return rgb;
 }
 
+/// The pixels of a picture for each byte of its file, at most: Huffman codes take a bit or more for each
+/// block of 8 x 8 pixels. (An arithmetic code may take less for a picture of one colour, which is refused.)
+inline constexpr std::uint64_t jpeg_pixels_of_byte = 8 * 8 * 8;
+
 }  // namespace detail
 
 /// Decodes a JPEG with libjpeg-turbo's defaults (slow integer DCT, fancy upsampling), the same pixels as
 /// Pillow's. Grey stays 1 channel, CMYK and YCCK become RGB; an EXIF orientation is not applied.
 /// @param place names the file in errors
-/// @throws Error format for truncated or damaged data, a warning of libjpeg included
+/// @throws Error format for truncated or damaged data, a warning of libjpeg included, and for more pixels
+/// than so short a file holds or more scans than pictures have: before memory is taken, or time
 inline Image decode_jpeg(std::span<const std::byte> bytes, const std::string& place) {
   detail::JpegReader reader(bytes);
   if (!reader.start()) throw Error(ErrorCode::format, place, "a whole JPEG", reader.message());
+  check_pixels(reader.width(), reader.height(), place);
+  if (std::uint64_t{reader.width()} * reader.height() > detail::jpeg_pixels_of_byte * bytes.size()) {
+    throw Error(ErrorCode::format, place,
+                "at most " + std::to_string(detail::jpeg_pixels_of_byte) + " pixels for each of its " +
+                    std::to_string(bytes.size()) + " bytes",
+                std::to_string(reader.width()) + " x " + std::to_string(reader.height()));
+  }
   Image image = make_image(reader.width(), reader.height(), reader.channels(), place);
   if (!reader.read(image.pixels.data()))
     throw Error(ErrorCode::format, place, "a whole JPEG", reader.message());

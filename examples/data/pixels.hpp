@@ -29,14 +29,20 @@ struct Image {
 /// Larger pictures are refused before memory is asked for: a header of a few bytes must not cost gigabytes.
 inline constexpr std::uint64_t max_pixels = std::uint64_t{1} << 28;
 
-/// A black picture of the given extents.
 /// @param place named in the error
 /// @throws Error format when an extent is 0 or the picture has more than max_pixels
-inline Image make_image(std::uint64_t width, std::uint64_t height, int channels, const std::string& place) {
+inline void check_pixels(std::uint64_t width, std::uint64_t height, const std::string& place) {
   if (width == 0 || height == 0 || width > max_pixels || height > max_pixels / width) {
     throw Error(ErrorCode::format, place, "1 to " + std::to_string(max_pixels) + " pixels",
                 std::to_string(width) + " x " + std::to_string(height));
   }
+}
+
+/// A black picture of the given extents.
+/// @param place named in the error
+/// @throws Error format when an extent is 0 or the picture has more than max_pixels
+inline Image make_image(std::uint64_t width, std::uint64_t height, int channels, const std::string& place) {
+  check_pixels(width, height, place);
   return {static_cast<int>(width), static_cast<int>(height), channels,
           std::vector<std::uint8_t>(width * height * static_cast<std::uint64_t>(channels))};
 }

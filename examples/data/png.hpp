@@ -27,6 +27,7 @@ class PngReader {
   PngReader(const PngReader&) = delete;
   PngReader& operator=(const PngReader&) = delete;
 
+  /// Reads up to the pixels; then width(), height() and packed_bytes() are known.
   [[nodiscard]] bool start() {
     if (setjmp(jump_) != 0) return false;
     png_ = png_create_read_struct(PNG_LIBPNG_VER_STRING, this, fail, ignore_warning);
@@ -34,8 +35,20 @@ class PngReader {
     info_ = png_create_info_struct(png_);
     if (info_ == nullptr) return false;
     png_set_user_limits(png_, 0x7fffffff, 0x7fffffff);
+    // Texts and profiles would be unpacked, megabytes from each kilobyte, and kept for nobody.
+    png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
     png_set_read_fn(png_, this, take);
     png_read_info(png_, info_);
+    return true;
+  }
+  [[nodiscard]] unsigned width() const { return png_get_image_width(png_, info_); }
+  [[nodiscard]] unsigned height() const { return png_get_image_height(png_, info_); }
+  /// Bytes of a row as the file has it, the filter's byte left out; 0 for more than an address counts.
+  [[nodiscard]] std::size_t packed_bytes() const { return png_get_rowbytes(png_, info_); }
+
+  /// Settles the decoded colours, and makes room for a row; then channels() is known.
+  [[nodiscard]] bool begin() {
+    if (setjmp(jump_) != 0) return false;
     png_set_strip_16(png_);
     png_set_expand(png_);
     png_set_strip_alpha(png_);
@@ -43,8 +56,6 @@ class PngReader {
     png_read_update_info(png_, info_);
     return true;
   }
-  [[nodiscard]] unsigned width() const { return png_get_image_width(png_, info_); }
-  [[nodiscard]] unsigned height() const { return png_get_image_height(png_, info_); }
   [[nodiscard]] int channels() const { return png_get_channels(png_, info_); }
 
   /// Decodes all rows to `out`, which holds height x width x channels bytes.
@@ -82,15 +93,27 @@ class PngReader {
   int passes_ = 1;
 };
 
+/// Bytes of pixels for each byte of a PNG, at most: what deflate makes of the longest matches.
+inline constexpr std::uint64_t png_bytes_of_byte = 1032;
+
 }  // namespace detail
 
 /// Decodes a PNG of any colour type and depth. Grey stays 1 channel, palettes become RGB, 16-bit samples keep
 /// their high byte (as Pillow does), alpha is dropped without blending, and gamma is left alone.
 /// @param place names the file in errors
-/// @throws Error format for truncated or damaged data
+/// @throws Error format for truncated or damaged data, and for more pixels than so short a file holds: before
+/// memory is taken
 inline Image decode_png(std::span<const std::byte> bytes, const std::string& place) {
   detail::PngReader reader(bytes);
   if (!reader.start()) throw Error(ErrorCode::format, place, "a whole PNG", reader.message());
+  check_pixels(reader.width(), reader.height(), place);
+  if (reader.packed_bytes() > detail::png_bytes_of_byte * bytes.size() / reader.height()) {
+    throw Error(ErrorCode::format, place,
+                "at most " + std::to_string(detail::png_bytes_of_byte) + " bytes of pixels for each of its " +
+                    std::to_string(bytes.size()) + " bytes",
+                std::to_string(reader.width()) + " x " + std::to_string(reader.height()) + " pixels");
+  }
+  if (!reader.begin()) throw Error(ErrorCode::format, place, "a whole PNG", reader.message());
   Image image = make_image(reader.width(), reader.height(), reader.channels(), place);
   if (!reader.read(image.pixels.data()))
     throw Error(ErrorCode::format, place, "a whole PNG", reader.message());

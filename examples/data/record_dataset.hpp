@@ -121,8 +121,27 @@ class Cifar10Dataset final : public Dataset {
   std::vector<Source> sources_;
 };
 
-/// test_batch.bin of `folder` (set "test"), or data_batch_1.bin to data_batch_5.bin (set "train").
+/// The records of one batch file.
 /// @throws Error io or format: a missing file, a size that is not whole records, a label above 9
+inline Cifar10Dataset::Source open_cifar10_batch(const std::filesystem::path& file) {
+  const std::string place = file.string();
+  Cifar10Dataset::Source source{file.filename().string(), io::MappedFile::open(file)};
+  constexpr std::size_t step = Cifar10Dataset::record_bytes;
+  if (source.size() == 0 || source.records.bytes().size() % step != 0) {
+    throw Error(ErrorCode::format, place, "records of " + std::to_string(step) + " bytes",
+                std::to_string(source.records.bytes().size()) + " bytes in all");
+  }
+  for (std::size_t i = 0; i < source.size(); ++i) {
+    if (*source.record(i) > 9) {
+      throw Error(ErrorCode::format, io::at_byte(place, i * step), "a label from 0 to 9",
+                  std::to_string(*source.record(i)));
+    }
+  }
+  return source;
+}
+
+/// test_batch.bin of `folder` (set "test"), or data_batch_1.bin to data_batch_5.bin (set "train").
+/// @throws Error as open_cifar10_batch, Error argument for another set
 inline std::unique_ptr<Dataset> open_cifar10(const std::filesystem::path& folder, const std::string& set,
                                              std::optional<Classes> classes) {
   std::vector<std::string> names;
@@ -132,22 +151,7 @@ inline std::unique_ptr<Dataset> open_cifar10(const std::filesystem::path& folder
   if (names.empty())
     throw Error(ErrorCode::argument, "cifar10:" + folder.string(), "#test or #train", "#" + set);
   std::vector<Cifar10Dataset::Source> sources;
-  for (const std::string& name : names) {
-    const std::string place = (folder / name).string();
-    Cifar10Dataset::Source source{name, io::MappedFile::open(place)};
-    constexpr std::size_t step = Cifar10Dataset::record_bytes;
-    if (source.size() == 0 || source.records.bytes().size() % step != 0) {
-      throw Error(ErrorCode::format, place, "records of " + std::to_string(step) + " bytes",
-                  std::to_string(source.records.bytes().size()) + " bytes in all");
-    }
-    for (std::size_t i = 0; i < source.size(); ++i) {
-      if (*source.record(i) > 9) {
-        throw Error(ErrorCode::format, io::at_byte(place, i * step), "a label from 0 to 9",
-                    std::to_string(*source.record(i)));
-      }
-    }
-    sources.push_back(std::move(source));
-  }
+  for (const std::string& name : names) sources.push_back(open_cifar10_batch(folder / name));
   return std::make_unique<Cifar10Dataset>(std::move(sources), std::move(classes).value_or(Classes{}));
 }
 

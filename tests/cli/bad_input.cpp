@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Bad input: one line that says what is wrong, the exit status, and nothing left behind.
+#include "cli/bad_input.hpp"
+
 #include <cstdint>
 #include <cstring>
 #include <filesystem>
@@ -16,39 +18,13 @@
 namespace {
 
 using culprit::test::Arguments;
+using culprit::test::check;
 using culprit::test::read_bytes;
 using culprit::test::Run;
 using culprit::test::with;
 using culprit::test::Workspace;
 using culprit::test::write_bytes;
 namespace io = culprit::io;
-
-struct BadInput {
-  std::string name;
-  Arguments arguments;
-  int status;
-  /// The line behind "culprit: error: "; where it goes on in LibTorch's words, which differ between versions,
-  /// "..." stands for them.
-  std::string error;
-};
-
-void check(const Workspace& workspace, const std::vector<BadInput>& inputs) {
-  for (const BadInput& input : inputs) {
-    INFO(input.name);
-    const auto before = workspace.listing();
-    const Run run = workspace.run(input.arguments);
-    CHECK(run.status == input.status);
-    const std::string line = "culprit: error: " + input.error;
-    if (line.ends_with("...")) {
-      CHECK(run.err.substr(0, line.size() - 3) == line.substr(0, line.size() - 3));
-      CHECK(run.err.find('\n') == run.err.size() - 1);
-    } else {
-      CHECK(run.err == line + '\n');
-    }
-    CHECK(run.out.empty());
-    CHECK(workspace.listing() == before);
-  }
-}
 
 /// The demo's weights with one value of a tensor replaced.
 void write_weights(const Workspace& workspace, const std::string& name, const std::string& tensor,

@@ -264,6 +264,8 @@ TEST_CASE("Moments of few samples, and what they refuse", "[core]") {
 
   CHECK(error_of([&] { moments.add(RowMatrix(1, 3)); }).code() == ErrorCode::shape);
   CHECK(error_of([&] { moments.merge(Moments(1)); }).code() == ErrorCode::shape);
+  Moments countless(std::numeric_limits<Index>::max() - 3, vector({1, 1}), vector({2, 2}));
+  CHECK(error_of([&] { countless.merge(moments); }).code() == ErrorCode::argument);
   CHECK(error_of([] { (void)Moments(2, vector({1, 2}), vector({1})); }).code() == ErrorCode::shape);
   CHECK(error_of([] { (void)Moments(-1, vector({1}), vector({1})); }).code() == ErrorCode::argument);
   CHECK(error_of([] { (void)Moments(3, vector({1}), vector({-1})); }).code() == ErrorCode::numeric);
@@ -422,6 +424,14 @@ TEST_CASE("Baselines of disjoint samples merge into that of all", "[core]") {
   CHECK((merged.mean() - all.mean()).cwiseAbs().maxCoeff() < 1e-14);
   CHECK((merged.stddev() - all.stddev()).cwiseAbs().maxCoeff() < 1e-14);
   CHECK(merged.dead().empty());
+
+  const auto skipping = [&](Index skipped) {
+    return Baseline(three_layers(), Moments(8), fingerprint(), std::nullopt, skipped);
+  };
+  constexpr Index most = std::numeric_limits<Index>::max();
+  CHECK(error_of([&] { merged.merge(skipping(most - 22)); }).place() == "skipped");
+  merged.merge(skipping(most - 23));
+  CHECK(merged.skipped() == most);
 }
 
 TEST_CASE("The hash of values changes with one unit in the last place and with the order", "[core]") {

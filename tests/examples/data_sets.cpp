@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <sys/stat.h>
 #include <utility>
 #include <vector>
 
@@ -51,8 +52,19 @@ std::string shade_png(int shade, int width = 2, int height = 2) {
       {width, height, 1, std::vector<std::uint8_t>(count, static_cast<std::uint8_t>(shade))});
 }
 
-/// A 64 x 64 RGB JPEG with something in every block.
-std::string some_jpeg() {
+/// Scripts of that many scans, up to 127: one for all constant parts, one for each other coefficient of the
+/// grey component without its last bit, and one for each last bit.
+std::vector<jpeg_scan_info> scans_of(int count) {
+  std::vector<jpeg_scan_info> scans{{3, {0, 1, 2}, 0, 0, 0, 0}};
+  for (const auto& [before, after] : {std::pair(0, 1), std::pair(1, 0)}) {
+    for (int k = 1; k < 64; ++k) scans.push_back({1, {0}, k, k, before, after});
+  }
+  scans.resize(static_cast<std::size_t>(count));
+  return scans;
+}
+
+/// A 64 x 64 RGB JPEG with something in every block. @param scans  of a progressive one
+std::string some_jpeg(const std::vector<jpeg_scan_info>& scans = {}) {
   jpeg_compress_struct state{};
   jpeg_error_mgr errors{};
   state.err = jpeg_std_error(&errors);
@@ -64,6 +76,10 @@ std::string some_jpeg() {
   state.input_components = 3;
   state.in_color_space = JCS_RGB;
   jpeg_set_defaults(&state);
+  if (!scans.empty()) {
+    state.scan_info = scans.data();
+    state.num_scans = static_cast<int>(scans.size());
+  }
   jpeg_start_compress(&state, TRUE);
   for (unsigned y = 0; y < 64; ++y) {
     std::vector<std::uint8_t> row(64 * 3);
@@ -297,6 +313,8 @@ TEST_CASE("a bad picture is refused by name", "[examples]") {
   REQUIRE(scan != std::string::npos);
   write_bytes(folder / "picture", jpeg);
   CHECK(decode_image(folder / "picture").width == 64);
+  write_bytes(folder / "picture", some_jpeg(scans_of(100)));
+  CHECK(decode_image(folder / "picture").width == 64);
   check_refused({
       {"missing", ErrorCode::io, "none.jpg", [&] { (void)decode_image(folder / "none.jpg"); }},
       {"a folder", ErrorCode::io, folder.path().string(), [&] { (void)decode_image(folder.path()); }},
@@ -311,6 +329,9 @@ TEST_CASE("a bad picture is refused by name", "[examples]") {
       bad("JPEG with a marker in its scan", patched(jpeg, scan + 300, "\xff\xd9"), "a whole JPEG"),
       bad("JPEG of 65,000 x 65,000", patched(jpeg, frame + 5, "\xfd\xe8\xfd\xe8"),
           "1 to 268435456 pixels, came 65000"),
+      bad("JPEG of 16,000 x 16,000", patched(jpeg, frame + 5, "\x3e\x80\x3e\x80"),
+          "at most 512 pixels for each of its " + std::to_string(jpeg.size()) + " bytes, came 16000 x 16000"),
+      bad("JPEG of more than 100 scans", some_jpeg(scans_of(101)), "a whole JPEG, came more than 100 scans"),
       bad("JPEG without extents", patched(jpeg, frame + 5, std::string(4, '\0')), "a whole JPEG"),
       bad("PNG without its second half", png.substr(0, png.size() / 2), "a whole PNG, came premature end"),
       bad("PNG without its end", png.substr(0, png.size() - 4), "a whole PNG"),
@@ -321,15 +342,21 @@ TEST_CASE("a bad picture is refused by name", "[examples]") {
   });
 }
 
-TEST_CASE("a PNG that promises more pixels than the limit is refused before memory is taken", "[examples]") {
+TEST_CASE("a PNG that promises more pixels than it has bytes for is refused before memory is taken",
+          "[examples]") {
   const TemporaryFolder folder;
-  std::string png = shade_png(7).replace(16, 8, big_endian({40000, 40000}));
-  const auto head = reinterpret_cast<const Bytef*>(png.data() + 12);
-  png.replace(29, 4, big_endian({static_cast<std::uint32_t>(crc32(0, head, 17))}));
-  write_bytes(folder / "bomb.png", png);
-  const Error error = error_of([&] { (void)decode_image(folder / "bomb.png"); });
-  CHECK(error.expected() == "1 to 268435456 pixels");
-  CHECK(error.came() == "40000 x 40000");
+  const auto refusal_of = [&](std::uint32_t width, std::uint32_t height) {
+    std::string png = shade_png(7).replace(16, 8, big_endian({width, height}));
+    const auto head = reinterpret_cast<const Bytef*>(png.data() + 12);
+    png.replace(29, 4, big_endian({static_cast<std::uint32_t>(crc32(0, head, 17))}));
+    write_bytes(folder / "bomb.png", png);
+    const Error error = error_of([&] { (void)decode_image(folder / "bomb.png"); });
+    return error.expected() + " - " + error.came();
+  };
+  CHECK(refusal_of(40000, 40000) == "1 to 268435456 pixels - 40000 x 40000");
+  const std::string bytes = std::to_string(shade_png(7).size());
+  CHECK(refusal_of(16000, 16000) ==
+        "at most 1032 bytes of pixels for each of its " + bytes + " bytes - 16000 x 16000 pixels");
 }
 
 TEST_CASE("a bad data set is refused by file, line or byte", "[examples]") {
@@ -398,7 +425,17 @@ TEST_CASE("a bad data set is refused by file, line or byte", "[examples]") {
       list("label that is no number", "a.png\tcat\n", ", line 1"),
       list("label with a tail", "a.png\t1x\n", ", line 1"),
       list("label beyond 64 bits", "a.png\t99999999999999999999\n", ", line 1"),
+      list("a path to the folder above", "../a.png\t1\n",
+           ", line 1: expected a path within the list's folder, came \"../a.png\""),
+      list("a path out of the folder and back", "a/../../b.png\t1\n", ", line 1: expected a path within"),
+      list("an absolute path", "/a.png\t1\n", ", line 1: expected a path within"),
+      list("a path with byte 0", std::string("a\0b\t1\n", 6), ", line 1: expected a path within"),
       list("empty list", "", ": expected lines"),
+      {"a pipe as IDX", ErrorCode::io, "pipe-images-idx3-ubyte: expected a readable file",
+       [&] {
+         REQUIRE(::mkfifo((folder / "pipe-images-idx3-ubyte").c_str(), 0600) == 0);
+         (void)open_dataset("idx:" + root + "#pipe");
+       }},
       {"missing IDX", ErrorCode::io, "none-images-idx3-ubyte", open("idx:" + root + "#none")},
       idx("empty IDX", images, "", std::string(images) + ", byte 0"),
       idx("IDX of floats", images, big_endian({0xd03, 2, 2, 3}), R"(came "\x00\x00\x0d\x03")"),

@@ -1,47 +1,30 @@
 // SPDX-License-Identifier: MIT
-#include <cstddef>
-#include <filesystem>
-#include <string>
-#include <string_view>
-
-#include "fuzz/targets.hpp"
+#include "fuzz/file_targets.hpp"
+#include "fuzz/format_targets.hpp"
+#include "fuzz/replay.hpp"
 #include "support/catch.hpp"
-#include "support/temporary_folder.hpp"
-
-namespace {
-
-/// Gives the target every file of its corpus whole, cut at every byte, and with every single bit flipped.
-/// Returns how many of the whole files were accepted.
-int replay(const std::string& name, bool (*target)(std::string_view)) {
-  int accepted = 0;
-  const auto folder = std::filesystem::path{CULPRIT_SOURCE_DIR} / "tests/fuzz/corpus" / name;
-  for (const auto& entry : std::filesystem::directory_iterator{folder}) {
-    CAPTURE(entry.path());
-    const std::string bytes = culprit::test::read_bytes(entry.path());
-    accepted += target(bytes) ? 1 : 0;
-    for (std::size_t length = 0; length < bytes.size(); ++length) {
-      // A copy of its own size, so that AddressSanitizer sees a read past the end.
-      REQUIRE_NOTHROW(target(std::string{bytes, 0, length}));
-    }
-    std::string flipped = bytes;
-    for (std::size_t bit = 0; bit < 8 * bytes.size(); ++bit) {
-      const auto mask = static_cast<char>(1U << bit % 8);
-      flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ mask);
-      REQUIRE_NOTHROW(target(flipped));
-      flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ mask);
-    }
-  }
-  return accepted;
-}
-
-}  // namespace
 
 TEST_CASE("the fuzz corpus of json keeps the reader's promises", "[io]") {
-  CHECK(replay("json", culprit::test::fuzz_json) >= 4);
+  CHECK(culprit::test::replay("json", culprit::test::fuzz_json) >= 4);
 }
 TEST_CASE("the fuzz corpus of safetensors keeps the reader's promises", "[io]") {
-  CHECK(replay("safetensors", culprit::test::fuzz_safetensors) >= 4);
+  CHECK(culprit::test::replay("safetensors", culprit::test::fuzz_safetensors) >= 4);
 }
 TEST_CASE("the fuzz corpus of npy keeps the reader's promises", "[io]") {
-  CHECK(replay("npy", culprit::test::fuzz_npy) >= 5);
+  CHECK(culprit::test::replay("npy", culprit::test::fuzz_npy) >= 5);
+}
+TEST_CASE("the fuzz corpus of units keeps the reader's promises", "[io]") {
+  CHECK(culprit::test::replay("units", culprit::test::fuzz_units) >= 2);
+}
+TEST_CASE("the fuzz corpus of fingerprint keeps the reader's promises", "[io]") {
+  CHECK(culprit::test::replay("fingerprint", culprit::test::fuzz_fingerprint) >= 2);
+}
+TEST_CASE("the fuzz corpus of baseline keeps the reader's promises", "[io]") {
+  CHECK(culprit::test::replay("baseline", culprit::test::fuzz_baseline) >= 4);
+}
+TEST_CASE("the fuzz corpus of checkpoint keeps the reader's promises", "[io]") {
+  CHECK(culprit::test::replay("checkpoint", culprit::test::fuzz_checkpoint) >= 1);
+}
+TEST_CASE("the fuzz corpus of store keeps the reader's promises", "[io]") {
+  CHECK(culprit::test::replay("store", culprit::test::fuzz_store) >= 5);
 }

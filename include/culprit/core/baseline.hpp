@@ -84,12 +84,16 @@ class Baseline {
 
   /// Takes in the baseline of other samples of the same model.
   /// @throws Error (baseline) naming the difference when it is of another model, units or preprocessing, or
-  /// only one of the two has quantiles.
+  /// only one of the two has quantiles, Error (argument) for more samples in all than an Index counts.
   void merge(const Baseline& other) {
     check(*other.units_, other.fingerprint_);
     if (quantiles_.has_value() != other.quantiles_.has_value()) {
       throw Error(ErrorCode::baseline, "baseline", "quantiles in both parts or in neither",
                   "quantiles in one of them");
+    }
+    if (other.skipped_ > std::numeric_limits<Index>::max() - skipped_) {
+      throw Error(ErrorCode::argument, "skipped", "a number of samples that an index can count",
+                  std::to_string(other.skipped_) + " more than " + std::to_string(skipped_));
     }
     moments_.merge(other.moments_);
     skipped_ += other.skipped_;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -87,9 +88,14 @@ class Moments {
   void add(const Eigen::Ref<const RowMatrix>& samples) { merge(of_samples(samples)); }
 
   /// Takes in what another set of samples gave.
-  /// @throws Error (shape) when the number of units differs.
+  /// @throws Error (shape) when the number of units differs, Error (argument) for more samples in all than an
+  /// Index counts.
   void merge(const Moments& other) {
     check_units(other.mean_.size());
+    if (other.count_ > std::numeric_limits<Index>::max() - count_) {
+      throw Error(ErrorCode::argument, "moments", "a number of samples that an index can count",
+                  std::to_string(other.count_) + " more than " + std::to_string(count_));
+    }
     if (other.count_ == 0) return;
     if (count_ == 0) {
       *this = other;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <iterator>
 #include <limits>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,6 +47,7 @@ class Units {
   /// @throws Error (argument) for a layer without units or parameters, for a name that comes twice, and for
   /// more units than an Index counts.
   explicit Units(std::vector<Layer> layers) : layers_(std::move(layers)) {
+    std::set<std::string_view> names;
     for (auto layer = layers_.begin(); layer != layers_.end(); ++layer) {
       if (layer->count <= 0 || layer->size <= 0) {
         throw Error(ErrorCode::argument, layer->name, "at least one unit of at least one parameter",
@@ -55,8 +57,7 @@ class Units {
         throw Error(ErrorCode::argument, layer->name, "a number of units that an index can count",
                     std::to_string(layer->count) + " more than " + std::to_string(size_));
       }
-      const auto same_name = [&](const Layer& other) { return other.name == layer->name; };
-      if (std::any_of(layers_.begin(), layer, same_name)) {
+      if (!names.insert(layer->name).second) {
         throw Error(ErrorCode::argument, layer->name, "each parameter once", "the same name twice");
       }
       layer->first = size_;

@@ -21,14 +21,10 @@
 #include <ATen/ops/zeros.h>
 
 #include "culprit/core/order.hpp"
+#include "culprit/intervene/box.hpp"
 #include "culprit/intervene/scope.hpp"
 
 namespace culprit::intervene {
-
-/// Rows top to bottom and columns left to right, the last of each not included.
-struct Box {
-  Index top = 0, left = 0, bottom = 0, right = 0;
-};
 
 /// Which pixels, in which order.
 enum class Pixels { most_salient, least_salient, random };
