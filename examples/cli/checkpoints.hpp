@@ -58,9 +58,15 @@ class Checkpoints {
     constexpr std::size_t most_samples = 1000;
     constexpr std::chrono::seconds most_time{10};
     if (done - saved_ < most_samples && Clock::now() - saved_at_ < most_time) return;
-    state([&](const Tensors& tensors) { io::save_checkpoint(file_, job_, tensors); });
+    save(state);
     saved_ = done;
     saved_at_ = Clock::now();
+  }
+
+  /// Saves in any case.
+  template <class State>
+  void save(const State& state) const {
+    state([&](const Tensors& tensors) { io::save_checkpoint(file_, job_, tensors); });
   }
 
   /// To be called once the result is there.

@@ -4,11 +4,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <iostream>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -20,7 +21,10 @@
 #include "cli/summary.hpp"
 #include "cli/text.hpp"
 #include "culprit/core/moments_tree.hpp"
+#include "culprit/distributed/process_group.hpp"
+#include "culprit/distributed/world.hpp"
 #include "culprit/io/baseline_file.hpp"
+#include "culprit/io/mapped_file.hpp"
 #include "culprit/io/moments_tensors.hpp"
 #include "culprit/io/safetensors.hpp"
 #include "culprit/tensor.hpp"
@@ -179,9 +183,10 @@ void print(const Options& options, const Baseline& baseline, Index right) {
   print_row("written", options.out);
 }
 
-}  // namespace
-
-void fit(const Options& options) {
+/// Fits the samples of the options' shard.
+/// @param world  of many processes: nothing is printed then, and all that was done is in the checkpoint
+/// @return what is to be removed when the result is safe
+Checkpoints fit_samples(const Options& options, const std::optional<distributed::World>& world = {}) {
   check_output_file(options.out);
   const Session session(options);
   auto metadata = session.metadata();  // before the long work: it may be refused
@@ -192,17 +197,18 @@ void fit(const Options& options) {
   const std::size_t before = fit.done();  // by earlier runs
   data::Loader loader =
       session.loader({samples.begin() + static_cast<std::ptrdiff_t>(before), samples.end()});
+  const auto state = [&](const auto& save) { fit.save(save); };
   double seconds = 0;
   {
-    Progress progress("fit", samples.size(), before);
+    Progress progress(world ? "fit, rank " + std::to_string(world->rank) : "fit", samples.size(), before);
     for (const data::Batch& batch : loader) {
       fit.add(session.profile(batch), batch.labels);
       progress.update(fit.done());
-      if (fit.done() < samples.size())
-        checkpoints.offer(fit.done(), [&](const auto& save) { fit.save(save); });
+      if (fit.done() < samples.size()) checkpoints.offer(fit.done(), state);
     }
     seconds = progress.seconds();
   }
+  if (world) checkpoints.save(state);
   const Baseline baseline = fit.baseline(session);
   const io::MomentsTensors sums(fit.moments());
   Checkpoints::Tensors of_part;
@@ -212,11 +218,55 @@ void fit(const Options& options) {
     sums.append_to(of_part);
   }
   write(options, baseline, fit.right(), std::move(metadata), of_part);
-  checkpoints.remove();
+  if (!world) {
+    print_speed("fitted", seconds, loader);
+    if (before > 0) print_row("went on", "from " + std::to_string(before) + " samples of an earlier run");
+    print(options, baseline, fit.right());
+  }
+  return checkpoints;
+}
 
-  print_speed("fitted", seconds, loader);
-  if (before > 0) print_row("went on", "from " + std::to_string(before) + " samples of an earlier run");
-  print(options, baseline, fit.right());
+/// Fits a shard in each process of a job, and merges them in the first.
+void fit_together(const Options& options, const distributed::World& world) {
+  if (options.shards != 0) {
+    throw Error(ErrorCode::argument, "--shard", "none in a job of several processes, which share the samples",
+                std::to_string(options.shard) + '/' + std::to_string(options.shards));
+  }
+  check_output_file(options.out);
+  distributed::ProcessGroup group(world);
+  const auto part_of = [&](int rank) {
+    return options.out + ".part-" + std::to_string(rank) + "-of-" + std::to_string(world.size);
+  };
+  Options part = options;
+  part.shard = static_cast<std::size_t>(world.rank);
+  part.shards = static_cast<std::size_t>(world.size);
+  part.out = part_of(world.rank);
+  const Checkpoints checkpoints = fit_samples(part, world);
+  std::vector<distributed::Bytes> parts;
+  {
+    const io::MappedFile file = io::MappedFile::open(part.out);
+    const auto bytes = std::as_bytes(std::span(file.text()));
+    parts = group.gather({reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size()});
+  }
+  Options whole = options;
+  for (std::size_t rank = 0; rank < parts.size(); ++rank) {
+    whole.parts.push_back(part_of(static_cast<int>(rank)));
+    write_text(whole.parts.back(), {reinterpret_cast<const char*>(parts[rank].data()), parts[rank].size()});
+  }
+  if (group.is_first()) merge_baselines(whole);
+  // Only now does nobody need them for another try.
+  group.barrier();
+  checkpoints.remove();
+  std::error_code ignored;
+  std::filesystem::remove(part.out, ignored);
+  for (const std::string& file : whole.parts) std::filesystem::remove(file, ignored);
+}
+
+}  // namespace
+
+void fit(const Options& options) {
+  if (const auto world = distributed::world_from_environment()) return fit_together(options, *world);
+  fit_samples(options).remove();
 }
 
 void merge_baselines(const Options& options) {

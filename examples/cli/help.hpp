@@ -28,6 +28,9 @@ Beside it, in FILE.checkpoint, it keeps what it has so far: after Ctrl-C, a cras
 command goes on from there, and ends with the same bytes as a run that nothing stopped. A checkpoint of another
 model, method, data set (names and labels), batch size, shard, ... is refused; --fresh starts over.
 
+Started as several processes by torchrun, mpirun or srun (MASTER_ADDR and MASTER_PORT set) each fits a part of
+the samples, and the first writes what one process would.
+
 Example:
   culprit fit --model resnet20:resnet20_cifar10.safetensors --data folder:cifar10/test \
     --preset cifar10 --out baseline.safetensors)";

@@ -17,6 +17,7 @@
 #include "cli/workspace.hpp"
 #include "culprit/io/json.hpp"
 #include "culprit/io/safetensors.hpp"
+#include "support/python.hpp"
 
 namespace {
 
@@ -247,4 +248,45 @@ TEST_CASE("a full disk is one error, earlier results stay whole, and the same co
   CHECK(read_bytes(workspace / "kept.safetensors") == earlier);
   CHECK(read_bytes(workspace / "second").find("nine tenths of the free disk space") != std::string::npos);
   CHECK(read_bytes(workspace / "last.safetensors") == read_bytes(workspace / "whole.safetensors"));
+}
+
+TEST_CASE("the processes that torchrun starts fit what one process does, also when one dies", "[cli]") {
+  CULPRIT_REQUIRE_PYTHON("torch");
+  const Workspace workspace;
+  write_samples(workspace, 3000);
+  const Arguments fit = with(with(Workspace::fit(), from_list), {"--standardize", "robust"});
+  succeed(workspace, fit);
+  const std::string whole = read_bytes(workspace / "b.safetensors");
+  const Arguments together = with(fit, {"--out", "together.safetensors"});
+  const std::string process = Workspace::command(together);
+  const std::string dying = "if [ $RANK$TORCHELASTIC_RESTART_COUNT = 20 ]; then " +
+                            Workspace::command(together, "timeout -s KILL 1") + "; kill -9 $$; fi; " +
+                            process;
+  const std::string python = "'" CULPRIT_PYTHON "' ";
+  const std::string one_machine =
+      python + "-m torch.distributed.run --no-python --nproc-per-node 4 --standalone --local-addr 127.0.0.1 ";
+  const std::string two_machines =
+      "bash '" CULPRIT_SOURCE_DIR "/tests/distributed/two_machines.sh' " + python;
+  for (const std::string& command : {one_machine + "bash -c " + Workspace::quoted(process),
+                                     one_machine + "--max-restarts 1 bash -c " + Workspace::quoted(dying),
+                                     two_machines + "bash -c " + Workspace::quoted(process)}) {
+    INFO(command);
+    const Run run = workspace.shell("timeout 300 " + command);
+    if (run.status == 77) {
+      std::cout << run.out;
+      continue;
+    }
+    INFO(run.err);
+    REQUIRE(run.status == 0);
+    CHECK(run.out.find("3000 samples of 4 parts") != std::string::npos);
+    CHECK(read_bytes(workspace / "together.safetensors") == whole);
+    std::filesystem::remove(workspace / "together.safetensors");
+    for (const std::string& name : workspace.listing()) CHECK(name.find("part-") == std::string::npos);
+  }
+
+  const Run shard =
+      workspace.run(with(fit, {"--shard", "0/2"}), "RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=1");
+  CHECK(shard.err ==
+        "culprit: error: --shard: expected none in a job of several processes, which share the samples, came "
+        "0/2\n");
 }
