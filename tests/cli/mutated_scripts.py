@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Runs culprit --isolate on damaged TorchScript files: mutated_scripts.py PROGRAM COUNT [FIRST]
 
-Each file is a small model with a few changes, drawn by its number: to its bytes, or to those of a member of the archive,
-whose checksum is then made right, or to the words of its code. Whatever LibTorch makes of it, the program has to end
-with status 0 and a result, or with status 1, one line that says why and no file; it must not crash itself.
+Each file is a small model with a few changes, drawn by its number: to its bytes, or to those of a member of the
+archive, whose checksum is then made right, or to the words of its code. Whatever LibTorch makes of it, the program has
+to end with status 0 and a result, or with status 1, one line that says why and no file; it must not crash itself.
 """
 
 import collections
