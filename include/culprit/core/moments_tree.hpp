@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstddef>
 #include <iterator>
 #include <limits>
 #include <string>
@@ -98,8 +99,8 @@ class MomentsTree {
   /// where none is missing.
   [[nodiscard]] Moments total() const {
     Moments total(units_);
-    for (auto node = nodes_.rbegin(); node != nodes_.rend(); ++node) {
-      Moments sum = node->moments;
+    for (std::size_t i = nodes_.size(); i-- > 0;) {
+      Moments sum = nodes_[i].moments;
       sum.merge(total);
       total = std::move(sum);
     }

@@ -48,20 +48,20 @@ class Units {
   /// more units than an Index counts.
   explicit Units(std::vector<Layer> layers) : layers_(std::move(layers)) {
     std::set<std::string_view> names;
-    for (auto layer = layers_.begin(); layer != layers_.end(); ++layer) {
-      if (layer->count <= 0 || layer->size <= 0) {
-        throw Error(ErrorCode::argument, layer->name, "at least one unit of at least one parameter",
-                    std::to_string(layer->count) + " units of " + std::to_string(layer->size));
+    for (Layer& layer : layers_) {
+      if (layer.count <= 0 || layer.size <= 0) {
+        throw Error(ErrorCode::argument, layer.name, "at least one unit of at least one parameter",
+                    std::to_string(layer.count) + " units of " + std::to_string(layer.size));
       }
-      if (layer->count > std::numeric_limits<Index>::max() - size_) {
-        throw Error(ErrorCode::argument, layer->name, "a number of units that an index can count",
-                    std::to_string(layer->count) + " more than " + std::to_string(size_));
+      if (layer.count > std::numeric_limits<Index>::max() - size_) {
+        throw Error(ErrorCode::argument, layer.name, "a number of units that an index can count",
+                    std::to_string(layer.count) + " more than " + std::to_string(size_));
       }
-      if (!names.insert(layer->name).second) {
-        throw Error(ErrorCode::argument, layer->name, "each parameter once", "the same name twice");
+      if (!names.insert(layer.name).second) {
+        throw Error(ErrorCode::argument, layer.name, "each parameter once", "the same name twice");
       }
-      layer->first = size_;
-      size_ += layer->count;
+      layer.first = size_;
+      size_ += layer.count;
     }
   }
 

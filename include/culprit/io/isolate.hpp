@@ -26,8 +26,6 @@
 #include <unistd.h>
 #include <utility>
 
-#include <signal.h>
-
 #include "culprit/core/error.hpp"
 #include "culprit/io/atomic_file.hpp"
 
@@ -55,7 +53,7 @@ class HeldSignals {
   HeldSignals() noexcept {
     ::sigemptyset(&signals_);
     for (const int signal : {SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM}) ::sigaddset(&signals_, signal);
-    ::sigprocmask(SIG_BLOCK, &signals_, &mask_);
+    ::pthread_sigmask(SIG_BLOCK, &signals_, &mask_);
     struct sigaction standard = {};
     standard.sa_handler = SIG_DFL;
     ::sigaction(SIGCHLD, &standard, &child_action_);
@@ -67,7 +65,7 @@ class HeldSignals {
   /// All as it was before.
   void release() noexcept {
     ::sigaction(SIGCHLD, &child_action_, nullptr);
-    ::sigprocmask(SIG_SETMASK, &mask_, nullptr);
+    ::pthread_sigmask(SIG_SETMASK, &mask_, nullptr);
   }
   /// The signal that comes within that time; nothing when none did.
   [[nodiscard]] std::optional<int> wait(std::chrono::nanoseconds time) const noexcept {
