@@ -60,7 +60,10 @@ def closing(text, opening):
 SWAPS = [
     ("comparison", {" < ": " <= ", " <= ": " < ", " > ": " >= ", " >= ": " > ", " == ": " != ", " != ": " == "}),
     ("sign", {" + ": " - ", " - ": " + ", " += ": " -= ", " -= ": " += "}),
-    ("extreme", {"std::min(": "std::max(", "std::max(": "std::min(", "std::min<": "std::max<", "std::max<": "std::min<"}),
+    (
+        "extreme",
+        {"std::min(": "std::max(", "std::max(": "std::min(", "std::min<": "std::max<", "std::max<": "std::min<"},
+    ),
 ]
 
 
@@ -102,7 +105,8 @@ def candidates(part):
 
 def flags(part):
     shared = ROOT.parent / "shared"
-    result = ["-std=c++20", "-O0" if part == "core" else "-O1", "-w", "-I", str(BUILD / "include"), "-I", str(ROOT / "tests")]
+    result = ["-std=c++20", "-O0" if part == "core" else "-O1", "-w"]
+    result += ["-I", str(BUILD / "include"), "-I", str(ROOT / "tests")]
     result += ["-isystem", "/usr/include/eigen3", f'-DCULPRIT_SOURCE_DIR="{ROOT}"', f'-DCULPRIT_SHARED_DIR="{shared}"']
     result += [f'-DCULPRIT_PYTHON="{sys.executable}"']
     if part == "core":
@@ -111,7 +115,8 @@ def flags(part):
 
     folder = pathlib.Path(torch.__file__).parent
     include = ["-isystem", str(folder / "include"), "-isystem", str(folder / "include/torch/csrc/api/include")]
-    libraries = [f"-L{folder / 'lib'}", f"-Wl,-rpath,{folder / 'lib'}", "-Wl,--no-as-needed", "-ltorch_cpu", "-ltorch", "-lc10"]
+    libraries = [f"-L{folder / 'lib'}", f"-Wl,-rpath,{folder / 'lib'}"]
+    libraries += ["-Wl,--no-as-needed", "-ltorch_cpu", "-ltorch", "-lc10"]
     return result + include, libraries
 
 
@@ -126,7 +131,7 @@ def passes(part, test):
     if subprocess.run(build, stderr=subprocess.DEVNULL, check=False).returncode != 0:
         return None
     try:
-        run = subprocess.run([str(program)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=TIMEOUT, check=False)
+        run = subprocess.run([str(program)], capture_output=True, timeout=TIMEOUT, check=False)
     except subprocess.TimeoutExpired:
         return False
     return run.returncode == 0
@@ -180,7 +185,7 @@ def main():
                 continue
             counts[fates[key].split()[0]] += 1
             print(f"{fates[key]}: {change['file']}:{change['line']}, {change['operator']}: {change['is']}", flush=True)
-        print(f"{part}: {counts['killed']} killed, {counts['survived']} survived, of {len(changes)} changes", flush=True)
+        print(f"{part}: {counts['killed']} killed, {counts['survived']} survived, of {len(changes)} changes")
 
 
 if __name__ == "__main__":
