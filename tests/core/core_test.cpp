@@ -3,7 +3,9 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
+#include <map>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -325,6 +327,8 @@ TEST_CASE("Restored moments go on bit for bit", "[core]") {
 }
 
 TEST_CASE("Moments made from statistics have exactly these, and merge", "[core]") {
+  // The square of this deviation is no double.
+  CHECK(Moments(2, vector({1.0}), vector({1e200})).stddev()[0] == 1e200);
   std::mt19937 engine(seed());
   std::uniform_real_distribution<double> exponent(-12.0, 12.0);
   constexpr Index units = 500;
@@ -432,6 +436,25 @@ TEST_CASE("Baselines of disjoint samples merge into that of all", "[core]") {
   CHECK(error_of([&] { merged.merge(skipping(most - 22)); }).place() == "skipped");
   merged.merge(skipping(most - 23));
   CHECK(merged.skipped() == most);
+}
+
+TEST_CASE("Units drawn by a seed are as many as asked for, in order, and each as likely as any other",
+          "[core]") {
+  const std::vector<Index> candidates{2, 3, 5, 7, 11};
+  CHECK(drawn(candidates, 5, seed()) == candidates);
+  CHECK(drawn(candidates, 9, seed()) == candidates);
+  CHECK(drawn(candidates, 0, seed()).empty());
+  CHECK(drawn(candidates, 2, 1) == drawn(candidates, 2, 1));
+  CHECK(error_of([&] { (void)drawn(candidates, -1, 1); }).code() == ErrorCode::argument);
+  std::map<Index, int> times;
+  for (std::uint64_t draw = 0; draw < 1000; ++draw) {
+    const std::vector<Index> taken = drawn(candidates, 2, draw);
+    REQUIRE(taken.size() == 2);
+    REQUIRE(taken[0] < taken[1]);
+    for (const Index unit : taken) ++times[unit];
+  }
+  // 400 expected, with a standard deviation of 15.5.
+  for (const Index unit : candidates) CHECK(std::abs(times[unit] - 400) < 80);
 }
 
 TEST_CASE("The hash of values changes with one unit in the last place and with the order", "[core]") {
