@@ -201,8 +201,7 @@ void add_data(CLI::App& command, Options& options) {
            "folder:DIR, pictures in a sub-folder for each class; cifar10:DIR, CIFAR-10's binary batches, and "
            "idx:DIR, "
            "MNIST-like files, each the test set or, with #train behind DIR, the training set; list:FILE, "
-           "lines: path, "
-           "TAB, label")
+           "lines: path, TAB, label, within its folder or, with #ROOT behind FILE, the folder ROOT")
       ->check(data_spec);
   group.add("--classes", options.classes, "FILE",
             "lines 'index name...': class names and, for folder:, a sub-folder's label is the index of the "

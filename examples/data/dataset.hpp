@@ -18,7 +18,8 @@ namespace culprit::data {
 
 /// Opens a data set by its kind and place:
 /// - `folder:DIR`     pictures in sub-folders, one sub-folder a class (open_folder)
-/// - `list:FILE`      pictures named in a file of lines `path TAB label` (open_list)
+/// - `list:FILE`      pictures named in a file of lines `path TAB label`, within its folder; `list:FILE#ROOT`
+/// within the folder ROOT (open_list)
 /// - `cifar10:DIR`    CIFAR-10's binary test batch; `cifar10:DIR#train` its five training batches
 /// (open_cifar10)
 /// - `idx:DIR`        MNIST-like t10k files; `idx:DIR#train` the training files (open_idx)
@@ -37,13 +38,13 @@ inline std::unique_ptr<Dataset> open_dataset(
   std::optional<Classes> names;
   if (classes) names = Classes::read(*classes);
   if (kind == "folder") return open_folder(place, std::move(names));
-  if (kind == "list") return open_list(place, std::move(names));
 
   std::optional<std::string> set;
   if (const std::size_t mark = place.rfind('#'); mark != std::string::npos) {
     set = place.substr(mark + 1);
     place.resize(mark);
   }
+  if (kind == "list") return open_list(place, std::move(names), set);
   if (kind == "cifar10") return open_cifar10(place, set.value_or("test"), std::move(names));
   if (kind == "idx") return open_idx(place, set.value_or("t10k"), std::move(names));
   throw Error(ErrorCode::argument, "data set " + io::in_quotes(spec),

@@ -66,10 +66,10 @@ inline bool is_picture(const std::filesystem::directory_entry& entry) {
   return std::ranges::find(known, extension) != known.end() && entry.is_regular_file(failure);
 }
 
-/// Whether a relative path leads to something within its folder (links aside), whatever it is joined to.
-inline bool stays_within(const std::filesystem::path& path) {
-  return path.is_relative() && *path.lexically_normal().begin() != ".." &&
-         path.native().find('\0') == std::string::npos;
+/// Whether a path, relative to a folder or absolute, leads to something within it (links aside).
+inline bool stays_within(const std::filesystem::path& folder, const std::filesystem::path& path) {
+  const auto relative = (folder / path).lexically_normal().lexically_relative(folder.lexically_normal());
+  return !relative.empty() && *relative.begin() != ".." && path.native().find('\0') == std::string::npos;
 }
 
 }  // namespace detail
@@ -109,10 +109,13 @@ inline std::unique_ptr<Dataset> open_folder(const std::filesystem::path& root,
   return std::make_unique<FileDataset>(root, std::move(items), std::move(*classes));
 }
 
-/// Pictures named in a text file of lines `path TAB label`; paths are relative to the file's folder, and lead
-/// nowhere else: a list from a stranger opens no other files.
+/// Pictures named in a text file of lines `path TAB label`; paths are relative to a folder, or absolute, and
+/// lead nowhere but into it: a list from a stranger opens no other files.
+/// @param folder  that of the file without it
 /// @throws Error io or format, naming file and line
-inline std::unique_ptr<Dataset> open_list(const std::filesystem::path& list, std::optional<Classes> classes) {
+inline std::unique_ptr<Dataset> open_list(const std::filesystem::path& list, std::optional<Classes> classes,
+                                          const std::optional<std::filesystem::path>& folder = std::nullopt) {
+  const std::filesystem::path root = folder.value_or(list.parent_path());
   std::vector<Item> items;
   for_each_line(list, [&](std::size_t number, std::string_view line) {
     const std::size_t tab = line.rfind('\t');
@@ -122,15 +125,16 @@ inline std::unique_ptr<Dataset> open_list(const std::filesystem::path& list, std
                   io::in_quotes(line));
     }
     std::string path(line.substr(0, tab));
-    if (!detail::stays_within(path)) {
-      throw Error(ErrorCode::format, at_line(list, number), "a path within the list's folder",
+    if (!detail::stays_within(root, path)) {
+      throw Error(ErrorCode::format, at_line(list, number),
+                  folder ? "a path within " + root.string()
+                         : "a path within the list's folder (list:FILE#ROOT sets another)",
                   io::in_quotes(path));
     }
     items.push_back({std::move(path), *label});
   });
   if (items.empty()) throw Error(ErrorCode::format, list.string(), "lines 'path TAB label'", "none");
-  return std::make_unique<FileDataset>(list.parent_path(), std::move(items),
-                                       std::move(classes).value_or(Classes{}));
+  return std::make_unique<FileDataset>(root, std::move(items), std::move(classes).value_or(Classes{}));
 }
 
 }  // namespace culprit::data

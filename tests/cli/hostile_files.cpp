@@ -255,10 +255,12 @@ TEST_CASE("files from strangers are refused in one line that names the file", "[
        R"(, line 1: expected path, TAB, label (an integer from 0), came "a.png\x0999999999999999999999")");
   data("list:control.tsv", "control.tsv", "\x1b[31m\n",
        R"(, line 1: expected path, TAB, label (an integer from 0), came "\x1b[31m")");
-  data("list:above.tsv", "above.tsv", "digits/../../a.png\t1\n",
-       R"(, line 1: expected a path within the list's folder, came "digits/../../a.png")");
-  data("list:root.tsv", "root.tsv", "/etc/hostname\t1\n",
-       R"(, line 1: expected a path within the list's folder, came "/etc/hostname")");
+  data(
+      "list:above.tsv", "above.tsv", "digits/../../a.png\t1\n",
+      R"(, line 1: expected a path within the list's folder (list:FILE#ROOT sets another), came "digits/../../a.png")");
+  data(
+      "list:root.tsv", "root.tsv", "/etc/hostname\t1\n",
+      R"(, line 1: expected a path within the list's folder (list:FILE#ROOT sets another), came "/etc/hostname")");
   const auto classes = [&](const std::string& name, const std::string& text, const std::string& error) {
     write_bytes(workspace / name, text);
     inputs.push_back({name, with(Workspace::fit(), {"--classes", name}), 1, name + error});

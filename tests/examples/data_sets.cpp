@@ -426,7 +426,8 @@ TEST_CASE("a bad data set is refused by file, line or byte", "[examples]") {
       list("label with a tail", "a.png\t1x\n", ", line 1"),
       list("label beyond 64 bits", "a.png\t99999999999999999999\n", ", line 1"),
       list("a path to the folder above", "../a.png\t1\n",
-           ", line 1: expected a path within the list's folder, came \"../a.png\""),
+           ", line 1: expected a path within the list's folder (list:FILE#ROOT sets another), came "
+           "\"../a.png\""),
       list("a path out of the folder and back", "a/../../b.png\t1\n", ", line 1: expected a path within"),
       list("an absolute path", "/a.png\t1\n", ", line 1: expected a path within"),
       list("a path with byte 0", std::string("a\0b\t1\n", 6), ", line 1: expected a path within"),

@@ -14,7 +14,9 @@
 #include <culprit/core/error.hpp>
 #include <culprit/io/baseline_file.hpp>
 #include <culprit/io/checkpoint.hpp>
+#include <culprit/io/moments_tensors.hpp>
 #include <culprit/io/profile_store.hpp>
+#include <culprit/io/store_folder.hpp>
 
 #include "fuzz/memory_file.hpp"
 #include "fuzz/promise.hpp"
@@ -99,8 +101,41 @@ inline bool fuzz_checkpoint(std::string_view bytes) {
     return true;
   } catch (const Error& error) {
     require(error.code() == ErrorCode::format || error.code() == ErrorCode::argument, "an error's code");
-    require(error.place().starts_with(file.path().string()) || error.place() == "JSON value",
+    require(error.place().starts_with(file.path().string()), "an error names its file");
+    return false;
+  }
+}
+
+/// The index of a store, which tells names and numbers of files.
+inline bool fuzz_index(std::string_view bytes) {
+  try {
+    const io::StoreFolder store = io::StoreFolder::parse("fuzz", bytes);
+    require(store.done() >= 0 && store.done() <= store.samples(), "no more samples are done than there are");
+    for (const std::filesystem::path& path : store.paths())
+      require(path.parent_path() == "fuzz", "no file is outside the folder");
+    return true;
+  } catch (const Error& error) {
+    require(error.code() == ErrorCode::format && error.place().starts_with("fuzz/index.json"),
             "an error names its file");
+    return false;
+  }
+}
+
+/// The sums of a part's batches, of two units.
+inline bool fuzz_moments(std::string_view bytes) {
+  const MemoryFile file(bytes);
+  const std::string place = file.path().string();
+  try {
+    const MomentsTree tree = io::read_moments(io::Safetensors::open(file.path()), 2, place);
+    Index end = 0;
+    for (const MomentsTree::Node& node : tree.nodes()) {
+      require(node.first >= end && node.end() > node.first, "nodes ascend and do not overlap");
+      require(node.moments.units() == 2, "a sum for each unit");
+      end = node.end();
+    }
+    require(tree.count() >= 0 && tree.total().count() == tree.count(), "nodes add up");
+    return true;
+  } catch (const Error&) {
     return false;
   }
 }

@@ -34,7 +34,7 @@ function(culprit_add_fuzzers header)
 endfunction()
 
 culprit_add_fuzzers(format_targets.hpp RUNS 100000 READERS json npy safetensors)
-culprit_add_fuzzers(file_targets.hpp RUNS 40000 READERS units fingerprint baseline checkpoint store)
+culprit_add_fuzzers(file_targets.hpp RUNS 40000 READERS units fingerprint baseline moments checkpoint store index)
 culprit_add_fuzzers(data_targets.hpp RUNS 100000 READERS list classes boxes cifar10)
 # Deflate makes at most 1032 bytes of one, and a vector that grows to hold them takes three times that.
 culprit_add_fuzzers(data_targets.hpp RUNS 50000 FACTOR 3096 READERS idx)

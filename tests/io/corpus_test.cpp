@@ -28,3 +28,9 @@ TEST_CASE("the fuzz corpus of checkpoint keeps the reader's promises", "[io]") {
 TEST_CASE("the fuzz corpus of store keeps the reader's promises", "[io]") {
   CHECK(culprit::test::replay("store", culprit::test::fuzz_store) >= 5);
 }
+TEST_CASE("the fuzz corpus of index keeps the reader's promises", "[io]") {
+  CHECK(culprit::test::replay("index", culprit::test::fuzz_index) >= 2);
+}
+TEST_CASE("the fuzz corpus of moments keeps the reader's promises", "[io]") {
+  CHECK(culprit::test::replay("moments", culprit::test::fuzz_moments) >= 2);
+}

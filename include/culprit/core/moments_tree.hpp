@@ -34,8 +34,8 @@ class MomentsTree {
   explicit MomentsTree(Index units) : units_(units) {}
 
   /// Takes in the moments of a batch, or of none of its samples.
-  /// @throws Error (argument) for a batch that is there already, or a number below 0; Error (shape) when the
-  /// number of units differs.
+  /// @throws Error (argument) for a batch that is there already, or more samples than an Index counts; Error
+  /// (format) for a number below 0; Error (shape) when the number of units differs.
   void add(Index batch, Moments moments) { add(Node{batch, 1, std::move(moments)}); }
 
   /// Takes in what nodes() gave. @throws as for a batch; Error (format) for batches that cannot be a node.
@@ -52,6 +52,11 @@ class MomentsTree {
       throw Error(ErrorCode::shape, "moments", std::to_string(units_) + " units",
                   std::to_string(node.moments.units()));
     }
+    if (node.moments.count() > std::numeric_limits<Index>::max() - count_) {
+      throw Error(ErrorCode::argument, "batch " + std::to_string(node.first),
+                  "a number of samples that an index counts",
+                  std::to_string(node.moments.count()) + " more than " + std::to_string(count_));
+    }
     auto place = std::ranges::lower_bound(nodes_, node.first, {}, &Node::first);
     const bool twice = (place != nodes_.end() && place->first < node.end()) ||
                        (place != nodes_.begin() && std::prev(place)->end() > node.first);
@@ -59,6 +64,7 @@ class MomentsTree {
       throw Error(ErrorCode::argument, "batch " + std::to_string(node.first), "one that is not there yet",
                   "it a second time");
     }
+    count_ += node.moments.count();
     place = nodes_.insert(place, std::move(node));
     for (;;) {
       const bool left = place->first / place->batches % 2 == 0;
@@ -79,11 +85,7 @@ class MomentsTree {
 
   [[nodiscard]] Index units() const noexcept { return units_; }
   /// Samples in all batches.
-  [[nodiscard]] Index count() const noexcept {
-    Index count = 0;
-    for (const Node& node : nodes_) count += node.moments.count();
-    return count;
-  }
+  [[nodiscard]] Index count() const noexcept { return count_; }
   /// What cannot be merged yet, by number: of batches 0 to n - 1 as many as n has bits.
   [[nodiscard]] const std::vector<Node>& nodes() const noexcept { return nodes_; }
 
@@ -109,6 +111,7 @@ class MomentsTree {
 
  private:
   Index units_;
+  Index count_ = 0;
   std::vector<Node> nodes_;  // ascending, without overlaps
 };
 

@@ -52,11 +52,15 @@ inline Json job_to_json(const Job& job) {
 }  // namespace detail
 
 /// @param came  what job_to_json gave @param what  is of a job, for the error
-/// @throws Error (argument) naming the place and the first difference
+/// @throws Error (argument) naming the place and the first difference, Error (format) for what is no job
 inline void require_same_job(const Job& job, const Json& came, const std::string& place,
                              const std::string& what) {
   Job other;
-  for (const auto& [name, value] : came.members()) other.emplace(name, value.as_string());
+  try {
+    for (const auto& [name, value] : came.members()) other.emplace(name, value.as_string());
+  } catch (const Error& error) {
+    throw Error(error.code(), place + ", job", error.expected(), error.came());
+  }
   for (const Job* const names : {&job, static_cast<const Job*>(&other)}) {
     for (const auto& each : *names) {
       const auto said = [&each](const Job& run) {

@@ -8,6 +8,7 @@
 #include <ostream>
 #include <span>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -85,17 +86,24 @@ class StoreFolder {
     return store;
   }
 
-  /// Reads an index. @throws Error (format, io) naming the file and what is wrong in it
+  /// What an index says of a folder. @throws Error (format) naming the index and what is wrong in it
+  [[nodiscard]] static StoreFolder parse(const std::filesystem::path& folder, std::string_view text) {
+    const std::string index = index_of(folder).string();
+    StoreFolder store(folder);
+    try {
+      store.read(parse_json(text, index));
+    } catch (const Error& error) {
+      if (error.place().starts_with(index)) throw;
+      throw Error(error.code(), index + ", " + error.place(), error.expected(), error.came());
+    }
+    return store;
+  }
+
+  /// The folder's store. @throws Error (format, io) naming the index, or the file that is not as it says
   [[nodiscard]] static StoreFolder open(const std::filesystem::path& folder) {
     const std::filesystem::path index = index_of(folder);
-    StoreFolder store(folder);
     const MappedFile text = MappedFile::open(index);
-    try {
-      store.read(parse_json(text.text(), index.string()));
-    } catch (const Error& error) {
-      if (error.place().starts_with(index.string())) throw;
-      throw Error(error.code(), index.string() + ", " + error.place(), error.expected(), error.came());
-    }
+    StoreFolder store = parse(folder, text.text());
     for (const File& file : store.files_) {
       const std::filesystem::path path = folder / file.name();
       std::error_code failure;
