@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 // One process of a job: member FOLDER SIZE [RANK]. All bring parts of about SIZE bytes to rank 0 twice, which
-// writes them to FOLDER/parts; process RANK kills itself between the two, in the first round.
+// writes them to FOLDER; process RANK kills itself between the two, in the first round.
+#include <chrono>
 #include <csignal>
+#include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <span>
+#include <stdexcept>
 #include <string>
 
 #include "culprit/distributed/process_group.hpp"
@@ -22,6 +25,14 @@ std::span<const std::uint8_t> bytes_of(const std::string& text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
+/// A barrier that opens only when rank 0 has written the file.
+void write_at_first(distributed::ProcessGroup& group, const std::filesystem::path& path,
+                    const std::string& content) {
+  if (group.is_first()) test::write_bytes(path, content);
+  group.barrier();
+  if (!std::filesystem::exists(path)) throw std::runtime_error("a barrier opened too soon");
+}
+
 void run(const std::filesystem::path& folder, std::size_t size, int dying) {
   const int round = std::filesystem::exists(folder / "died") ? 1 : 0;
   const auto world = distributed::world_from_environment();
@@ -31,14 +42,12 @@ void run(const std::filesystem::path& folder, std::size_t size, int dying) {
   for (const int part : {round, round + 10}) {
     for (const auto& bytes : group.gather(bytes_of(test::part_of(world->rank, size, part))))
       all.append(bytes.begin(), bytes.end());
+    write_at_first(group, folder / ("parts" + std::to_string(part)), all);
     if (world->rank == dying && round == 0) {
       test::write_bytes(folder / "died", "");
       std::raise(SIGKILL);
     }
   }
-  if (group.is_first()) test::write_bytes(folder / "parts", all);
-  group.barrier();
-  if (!std::filesystem::exists(folder / "parts")) throw std::runtime_error("a barrier that opens too soon");
 }
 
 }  // namespace
