@@ -1,28 +1,28 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <filesystem>
 #include <optional>
-#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include "culprit/core/error.hpp"
-#include "culprit/core/fingerprint.hpp"
 #include "culprit/io/checkpoint.hpp"
-#include "culprit/io/hexadecimal.hpp"
-#include "culprit/io/mapped_file.hpp"
 
 namespace culprit::cli {
 
-/// The contents, for a job.
-[[nodiscard]] inline std::string hash_of_file(const std::filesystem::path& path) {
-  const io::MappedFile file = io::MappedFile::open(path);
-  return io::to_hex(hash_bytes(std::as_bytes(std::span(file.text()))));
+/// The error of a checkpoint or store that cannot be gone on with, and what helps where that does.
+[[nodiscard]] inline Error with_hint(const Error& error, const std::string& place) {
+  const std::string& expected = error.expected();
+  const bool starting_over_helps = error.code() == ErrorCode::format || expected.starts_with("a store of ") ||
+                                   expected.starts_with("a checkpoint of ");
+  return {error.code(), place, expected + (starting_over_helps ? " (--fresh starts over)" : ""),
+          error.came()};
 }
 
 /// The state of a long run in a file beside its result, so that the same command goes on after whatever ended
@@ -46,21 +46,25 @@ class Checkpoints {
       if (checkpoint) restore(*checkpoint);
     } catch (const Error& error) {
       const std::string file = file_.string();
-      throw Error(error.code(), error.place().starts_with(file) ? error.place() : file + ", " + error.place(),
-                  error.expected() + " (--fresh starts over)", error.came());
+      throw with_hint(error, error.place().starts_with(file) ? error.place() : file + ", " + error.place());
     }
   }
 
-  /// Saves every 1,000 samples or 10 seconds, whichever comes first.
+  /// Saves every 1,000 samples or 10 seconds, whichever comes first, but where that takes long: in a
+  /// twentieth of the time, and every 30 seconds.
   /// @param done  samples so far @param state  calls its argument with the tensors that load() is to give
   template <class State>
   void offer(std::size_t done, const State& state) {
     constexpr std::size_t most_samples = 1000;
     constexpr std::chrono::seconds most_time{10};
-    if (done - saved_ < most_samples && Clock::now() - saved_at_ < most_time) return;
+    constexpr Clock::duration longest{std::chrono::seconds{30}};
+    const Clock::time_point now = Clock::now();
+    if (now - saved_at_ < std::min(20 * took_, longest)) return;
+    if (done - saved_ < most_samples && now - saved_at_ < most_time) return;
     save(state);
     saved_ = done;
     saved_at_ = Clock::now();
+    took_ = saved_at_ - now;
   }
 
   /// Saves in any case.
@@ -83,6 +87,7 @@ class Checkpoints {
   bool fresh_;
   std::size_t saved_ = 0;
   Clock::time_point saved_at_ = Clock::now();
+  Clock::duration took_{};
 };
 
 }  // namespace culprit::cli

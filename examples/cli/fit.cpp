@@ -150,7 +150,11 @@ struct BaselinePart : Part {
   explicit BaselinePart(const std::string& path)
       : Part(path, io::Safetensors::open(path).metadata()),
         baseline(io::load_baseline(path)),
-        moments(io::read_moments(io::Safetensors::open(path), baseline.units().size(), path)) {
+        moments(baseline.units().size()) {
+    const io::Safetensors tensors = io::Safetensors::open(path);
+    if (!tensors.contains("moments_first"))
+      throw Error(ErrorCode::argument, path, "what culprit fit --shard wrote", "a whole baseline");
+    moments = io::read_moments(tensors, moments.units(), path);
     if (samples != baseline.count() + baseline.skipped() || moments.count() != baseline.count()) refuse();
   }
 };

@@ -48,9 +48,9 @@ inline constexpr std::string_view profile =
     R"(Writes a safetensors file. Tensors: profile ([N, units], F32 or F64 as --dtype says), z (F64 [N, units],
 with --baseline only), logits ([N, classes]), label and prediction (I64 [N]), loss (F64 [N]). Metadata:
 paths (JSON, in the rows' order), units (as in a baseline), fingerprint, model, data, dtype, batch, seed,
-standardization (with z), right, skipped (if any).
+standardization and baseline (a hash of the file; with z), right, skipped (if any).
 
-With --out DIR it writes a folder of such files, each of some hundred samples, and index.json, which lists
+With --out DIR it writes a folder of such files, each of up to 1,000 samples, and index.json, which lists
 those that are whole: name, samples, bytes, checksum. After Ctrl-C, a crash or a power cut the same command
 goes on behind them, to the same bytes. With --out FILE they lie in FILE.parts until they are joined.
 

@@ -14,15 +14,19 @@
 
 namespace culprit::cli {
 
-/// Removes the temporary files where --out is written: beside a file, and everywhere in a folder.
+/// Removes the temporary files where --out is written: beside a file and in its parts, and everywhere in a
+/// folder.
 inline void remove_leftovers(const std::filesystem::path& out) {
   std::error_code ignored;
   if (!std::filesystem::is_directory(out, ignored)) {
-    return io::remove_temporaries(std::filesystem::weakly_canonical(out, ignored).parent_path());
+    io::remove_temporaries(std::filesystem::weakly_canonical(out, ignored).parent_path());
+    return io::remove_temporaries(std::filesystem::path(out) += ".parts");
   }
   io::remove_temporaries(out);
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(out, ignored)) {
-    if (entry.is_directory(ignored)) io::remove_temporaries(entry.path());
+  std::error_code failure;
+  for (auto entry = std::filesystem::recursive_directory_iterator(out, failure);
+       !failure && entry != std::filesystem::recursive_directory_iterator(); entry.increment(failure)) {
+    if (entry->is_directory(ignored)) io::remove_temporaries(entry->path());
   }
 }
 

@@ -31,8 +31,8 @@ inline std::filesystem::path parent(const std::filesystem::path& path) {
 /// Whether a file can be made in the folder, asked by making one: permissions alone do not tell (read-only
 /// mounts, root).
 inline void check_writable(const std::filesystem::path& folder, const std::filesystem::path& target) {
-  std::string probe = (folder / ".culprit-probe-XXXXXX").string();
-  const int descriptor = ::mkstemp(probe.data());
+  std::string probe = (folder / ".culprit-probe-XXXXXX.tmp").string();
+  const int descriptor = ::mkstemps(probe.data(), 4);
   if (descriptor < 0) {
     throw Error(ErrorCode::io, target.string(), "a folder that can be written to",
                 std::generic_category().message(errno));

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <iterator>
 #include <map>
 #include <string>
 #include <utility>
@@ -100,14 +99,17 @@ void make_whole(std::vector<P>& parts, const std::vector<std::string>& keys) {
                 "none with samples " + std::to_string(begin) + " to " + std::to_string(end - 1));
   };
   std::int64_t end = 0;
-  for (auto part = parts.begin(); part != parts.end(); ++part) {
-    if (part->first > end) missing(end, part->first);
-    if (part->samples > 0 && part->first < end) {
-      throw Error(ErrorCode::baseline, part->file,
-                  "samples from " + std::to_string(end) + " on, behind " + std::prev(part)->file,
-                  "sample " + std::to_string(part->first) + " a second time");
+  const Part* last = nullptr;  // that has samples
+  for (const Part& part : parts) {
+    if (part.first > end) missing(end, part.first);
+    if (part.samples == 0) continue;
+    if (part.first < end) {
+      throw Error(ErrorCode::baseline, part.file,
+                  "samples from " + std::to_string(end) + " on, behind " + last->file,
+                  "sample " + std::to_string(part.first) + " a second time");
     }
-    end = std::max(end, part->first + part->samples);
+    end = part.first + part.samples;
+    last = &part;
   }
   if (end < parts.front().all) missing(end, parts.front().all);
 }

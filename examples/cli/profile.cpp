@@ -121,10 +121,10 @@ Index file_samples(const Options& options, double row_bytes) {
   return std::max<Index>(1, most / batch) * batch;
 }
 
-/// @throws Error (argument) when that many bytes are more than nine tenths of what is free where `place` is
-void require_space(const std::filesystem::path& place, double bytes, std::size_t samples) {
+/// @throws Error (argument) when that many bytes are more than nine tenths of what is free in the folder
+void require_space(const std::filesystem::path& folder, double bytes, std::size_t samples) {
   std::error_code failure;
-  const std::filesystem::space_info space = std::filesystem::space(detail::parent(place), failure);
+  const std::filesystem::space_info space = std::filesystem::space(folder, failure);
   const double most = 0.9 * static_cast<double>(space.available);
   if (failure || bytes <= most) return;
   const auto gigabytes = [](double number) { return formatted("%.4g GB", number / 1e9); };
@@ -135,30 +135,24 @@ void require_space(const std::filesystem::path& place, double bytes, std::size_t
               gigabytes(bytes));
 }
 
+/// @throws Error (argument) for more names of samples than one file's header holds
+void require_short_paths(const Session& session) {
+  constexpr std::size_t most = 90'000'000;
+  std::size_t bytes = 0;
+  for (const std::size_t sample : session.inputs().indices) bytes += session.path(sample).size() + 3;
+  if (bytes > most) {
+    throw Error(ErrorCode::argument, "--out", "a folder, for one file's header holds 90 MB of samples' names",
+                std::to_string(bytes / 1'000'000) + " MB");
+  }
+}
+
 /// Writes the rows of files that continue each other as one file.
 void join(const std::vector<std::filesystem::path>& files, const std::filesystem::path& out,
           std::map<std::string, std::string> metadata, std::int64_t samples) {
   std::vector<io::Safetensors> parts;
   for (const std::filesystem::path& file : files) parts.push_back(io::Safetensors::open(file));
-  std::vector<std::pair<std::string, io::TensorPieces>> tensors;
-  for (const std::string& name : parts.front().names()) {
-    const io::TensorView& first = parts.front().at(name);
-    io::TensorPieces pieces{first.dtype, first.shape, {}};
-    pieces.shape.at(0) = 0;
-    for (std::size_t i = 0; i < parts.size(); ++i) {
-      const io::TensorView& part = parts[i].at(name);
-      const bool fits = part.dtype == first.dtype && part.shape.size() == first.shape.size() &&
-                        std::equal(part.shape.begin() + 1, part.shape.end(), first.shape.begin() + 1);
-      if (!fits) {
-        throw Error(ErrorCode::shape, files[i].string() + ", tensor " + name,
-                    "rows as in " + files.front().string(), io::text_of(part.shape));
-      }
-      pieces.shape.front() += part.shape.front();
-      pieces.data.push_back(part.data);
-    }
-    tensors.emplace_back(name, std::move(pieces));
-  }
   io::Json::Array paths;
+  std::vector<std::int64_t> counts;
   std::int64_t right = 0;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const auto of_part = [&](const std::string& key) {
@@ -166,10 +160,32 @@ void join(const std::vector<std::filesystem::path>& files, const std::filesystem
                             files[i].string() + ", metadata " + key);
     };
     const io::Json list = of_part("paths");
+    counts.push_back(static_cast<std::int64_t>(list.size()));
     paths.insert(paths.end(), list.items().begin(), list.items().end());
     right += of_part("right").as_int();
   }
-  const std::int64_t skipped = samples - static_cast<std::int64_t>(paths.size());
+  const auto rows = static_cast<std::int64_t>(paths.size());
+  std::vector<std::pair<std::string, io::TensorPieces>> tensors;
+  for (const std::string& name : parts.front().names()) {
+    const io::TensorView& first = parts.front().at(name);
+    if (first.shape.empty())
+      throw Error(ErrorCode::shape, files.front().string() + ", tensor " + name, "rows", "one value");
+    io::TensorPieces pieces{first.dtype, first.shape, {}};
+    pieces.shape.front() = rows;
+    for (std::size_t i = 0; i < parts.size(); ++i) {
+      const io::TensorView& part = parts[i].at(name);
+      const bool fits = part.dtype == first.dtype && part.shape.size() == first.shape.size() &&
+                        part.shape.front() == counts[i] &&
+                        std::equal(part.shape.begin() + 1, part.shape.end(), first.shape.begin() + 1);
+      if (!fits) {
+        throw Error(ErrorCode::shape, files[i].string() + ", tensor " + name,
+                    "rows as in " + files.front().string(), io::text_of(part.shape));
+      }
+      pieces.data.push_back(part.data);
+    }
+    tensors.emplace_back(name, std::move(pieces));
+  }
+  const std::int64_t skipped = samples - rows;
   if (skipped > 0) metadata["skipped"] = std::to_string(skipped);
   metadata["right"] = std::to_string(right);
   metadata["paths"] = io::dump(io::Json::array(std::move(paths)));
@@ -217,7 +233,22 @@ struct ProfilePart : Part {
 
  private:
   ProfilePart(const std::string& path, std::vector<std::filesystem::path> list)
-      : Part(path, io::Safetensors::open(list.front()).metadata()), files(std::move(list)) {}
+      : Part(path, io::Safetensors::open(list.front()).metadata()), files(std::move(list)) {
+    std::int64_t found = 0;
+    for (const std::filesystem::path& name : files) {
+      const io::Safetensors rows = io::Safetensors::open(name);
+      const auto number = [&](const std::string& key) {
+        return io::parse_json(io::detail::metadata_at(rows, key, name.string()),
+                              name.string() + ", metadata " + key);
+      };
+      found += static_cast<std::int64_t>(number("paths").size());
+      if (rows.metadata().contains("skipped"))
+        found += std::clamp<std::int64_t>(number("skipped").as_int(), 0, samples);
+    }
+    if (found == samples) return;
+    throw Error(ErrorCode::shape, path, std::to_string(samples) + " samples, as its metadata say",
+                std::to_string(found));
+  }
 };
 
 }  // namespace
@@ -246,8 +277,11 @@ void profile(const Options& options) {
   job["store-dtype"] = options.store_dtype;
   if (baseline) {
     metadata["standardization"] = options.standardize;
-    job["baseline"] = hash_of_file(options.baseline);
+    job["baseline"] = io::hash_of_file(options.baseline);
   }
+
+  if (baseline) metadata["baseline"] = job["baseline"];
+  if (one_file) require_short_paths(session);
 
   const double bytes = row_bytes(session, options, baseline.has_value());
   const std::string folder = one_file ? options.out + ".parts" : options.out;
@@ -256,12 +290,14 @@ void profile(const Options& options) {
     try {
       return io::StoreFolder::go_on(folder, job, static_cast<std::int64_t>(samples.size()));
     } catch (const Error& error) {
-      throw Error(error.code(), error.place(), error.expected() + " (--fresh starts over)", error.came());
+      throw with_hint(error, error.place());
     }
   };
-  require_space(folder, bytes * static_cast<double>(samples.size()) * (one_file ? 2 : 1), samples.size());
   io::StoreFolder store = going_on();
   const auto before = static_cast<std::size_t>(store.done());  // by earlier runs
+  require_space(folder,
+                bytes * static_cast<double>(samples.size() - before + (one_file ? samples.size() : 0)),
+                samples.size());
   data::Loader loader =
       session.loader({samples.begin() + static_cast<std::ptrdiff_t>(before), samples.end()});
   const Index of_file = file_samples(options, bytes);
@@ -296,7 +332,7 @@ void profile(const Options& options) {
 void merge_profiles(const Options& options) {
   std::vector<ProfilePart> parts;
   for (const std::string& part : options.parts) parts.push_back(ProfilePart::open(part));
-  make_whole(parts, {"units", "fingerprint", "standardization", "dtype", "seed", "batch"});
+  make_whole(parts, {"units", "fingerprint", "standardization", "baseline", "dtype", "seed", "batch"});
   std::vector<std::filesystem::path> files;
   for (const ProfilePart& part : parts) files.insert(files.end(), part.files.begin(), part.files.end());
   join(files, options.out, parts.front().of_whole(), parts.front().all);

@@ -21,6 +21,7 @@
 #include "cli/profile.hpp"
 #include "cli/report.hpp"
 #include "cli/text.hpp"
+#include "culprit/distributed/world.hpp"
 #include "culprit/io/safetensors.hpp"
 
 namespace culprit::cli {
@@ -37,6 +38,15 @@ class OneLineWarnings final : public c10::WarningHandler {
     std::fprintf(stderr, "culprit: warning: %s\n", text.c_str());
   }
 };
+
+/// @throws Error (argument) in one of several processes that a launcher started, which would all do the same
+void require_one_process(const std::string& command) {
+  const auto world = distributed::world_from_environment();
+  if (!world) return;
+  throw Error(ErrorCode::argument, "culprit " + command,
+              "one process (culprit fit shares its samples among many; for profile there is --shard)",
+              "rank " + std::to_string(world->rank) + " of " + std::to_string(world->size));
+}
 
 /// One result of those that runs with --shard wrote: of baselines or, by their tensors, of profiles.
 void merge(const Options& options) {
@@ -59,10 +69,12 @@ void run(const Options& options) {
     case Command::merge:
       return merge(options);
     case Command::profile:
+      require_one_process("profile");
       return profile(options);
     case Command::explain:
       return explain(options);
     case Command::experiment:
+      require_one_process("experiment");
       return experiment(options);
     case Command::report:
       return report(options);

@@ -163,6 +163,9 @@ class Session {
     io::Job job{{"command", command},
                 {"version of culprit", std::string(version)},
                 {"version of LibTorch", TORCH_VERSION},
+                {"model", options_.model.find(':') == std::string::npos
+                              ? io::hash_of_file(options_.model)
+                              : options_.model.substr(0, options_.model.find(':'))},
                 {"values of the model", hash(io::dump(io::fingerprint_to_json(fingerprint_).at("tensors")))},
                 {"aggregation", fingerprint_.aggregation},
                 {"loss", fingerprint_.loss},

@@ -105,39 +105,60 @@ TEST_CASE("A store of another job, and a folder of other files, are refused by n
   CHECK(other.came() == "a folder with \"photo.jpeg\"");
 }
 
+TEST_CASE("A store that another process writes is refused, and what is not of a store is left alone",
+          "[io]") {
+  const TemporaryFolder folder;
+  {
+    const io::StoreFolder store = io::StoreFolder::go_on(folder / "store", job, samples);
+    const Error error = error_of([&] { (void)io::StoreFolder::go_on(folder / "store", job, samples); });
+    CHECK(error.code() == ErrorCode::io);
+    CHECK(error.came() == "one that writes it");
+  }
+  CHECK(io::StoreFolder::go_on(folder / "store", job, samples).done() == 0);
+
+  std::filesystem::create_directory(folder / "site");
+  write_bytes(folder / "site/index.json", "{\"name\": \"mine\"}");
+  CHECK(error_of([&] { (void)io::StoreFolder::go_on(folder / "site", job, samples); }).code() ==
+        ErrorCode::format);
+  io::StoreFolder::remove(folder / "site");
+  CHECK(std::filesystem::exists(folder / "site/index.json"));
+  write_bytes(folder / "file", "mine");
+  io::StoreFolder::remove(folder / "file");
+  CHECK(std::filesystem::exists(folder / "file"));
+}
+
 TEST_CASE("A damaged store is refused, never gone on with", "[io]") {
   const TemporaryFolder folder;
   write_whole(folder / "store");
   const auto index = folder / "store/index.json", file = folder / "store/000000000004.safetensors";
   const std::string index_bytes = read_bytes(index), file_bytes = read_bytes(file);
 
-  // The index cut anywhere, and with each byte changed.
-  const auto read = [&](const std::string& bytes) -> std::vector<std::int64_t> {
-    write_bytes(index, bytes);
-    try {
-      (void)io::StoreFolder::go_on(folder / "store", job, samples);
-      return numbers_in(folder / "store");
-    } catch (const Error& error) {
-      CHECK(error.place().starts_with((folder / "store").string()));
-      return {};
-    }
+  // The index cut anywhere, and with each byte changed; of an unfinished store too, where a wrong number of
+  // samples would leave a gap.
+  const auto refused = [&](const std::filesystem::path& store, const std::string& bytes) {
+    write_bytes(io::StoreFolder::index_of(store), bytes);
+    const Error error = error_of([&] { (void)io::StoreFolder::go_on(store, job, samples); });
+    return error.place().starts_with(store.string());
   };
-  const std::vector<std::int64_t> whole = read(index_bytes);
-  REQUIRE(whole.size() == 10);
-  for (std::size_t cut = 0; cut + 1 < index_bytes.size(); ++cut)
-    CHECK(read(index_bytes.substr(0, cut)).empty());
+  {
+    io::StoreFolder store = io::StoreFolder::go_on(folder / "unfinished", job, samples);
+    append(store, 4);
+    append(store, 4);
+  }
   std::mt19937 random(5);
-  for (std::size_t i = 0; i < index_bytes.size(); ++i) {
-    std::string flipped = index_bytes;
-    flipped[i] = static_cast<char>(flipped[i] ^ (1 << random() % 7));
-    const auto numbers = read(flipped);
-    const bool prefix =
-        numbers.size() <= whole.size() && std::equal(numbers.begin(), numbers.end(), whole.begin());
-    CHECK(prefix);
+  for (const char* const name : {"store", "unfinished"}) {
+    const std::string bytes = read_bytes(io::StoreFolder::index_of(folder / name));
+    for (std::size_t cut = 0; cut + 1 < bytes.size(); ++cut)
+      CHECK(refused(folder / name, bytes.substr(0, cut)));
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      std::string flipped = bytes;
+      flipped[i] = static_cast<char>(flipped[i] ^ (1 << random() % 7));
+      CHECK(refused(folder / name, flipped));
+    }
   }
   std::string outside = index_bytes;
   outside.replace(outside.find("000000000004"), 12, "../000000004");
-  CHECK(read(outside).empty());
+  CHECK(refused(folder / "store", outside));
   write_bytes(index, index_bytes);
 
   for (std::size_t i = 0; i < file_bytes.size(); i += 7) {

@@ -91,7 +91,7 @@ void save_groups(const Groups& groups, const Save& save) {
 }
 
 /// @throws Error for what save_groups cannot have given
-void restore(Groups& groups, const io::Safetensors& checkpoint) {
+void restore(Groups& groups, const io::Safetensors& checkpoint, std::size_t samples) {
   for (std::size_t i = 0; i < 4; ++i) {
     Group& group = groups[i / 2][i % 2];
     const std::string means_name = "means" + std::to_string(i);
@@ -107,6 +107,14 @@ void restore(Groups& groups, const io::Safetensors& checkpoint) {
       const Eigen::VectorXd values = means.segment(static_cast<Index>(layer) * shape[1], shape[1]);
       group.layer_means[layer].assign(values.begin(), values.end());
     }
+  }
+  const auto done = [&groups](std::size_t kind) {
+    return groups[kind][0].samples() + groups[kind][1].samples();
+  };
+  if (done(0) > samples || groups[0][0].samples() != groups[1][0].samples() || done(0) != done(1)) {
+    throw Error(ErrorCode::format, "means",
+                "at most " + std::to_string(samples) + " samples, the same of each kind",
+                std::to_string(done(0)) + " and " + std::to_string(done(1)));
   }
 }
 
@@ -163,10 +171,10 @@ Results correctness_experiment(const Study& study) {
   const Group empty(live, units.size());
   Groups groups{{{empty, empty}, {empty, empty}}};
   const auto done = [&groups] { return groups[0][0].samples() + groups[0][1].samples(); };
+  const std::vector<std::size_t>& samples = session.inputs().indices;
   Checkpoints checkpoints(Stage::folder_of(study.options()) / "profiles.safetensors", study.shared_job(),
                           false);
-  checkpoints.load([&](const io::Safetensors& checkpoint) { restore(groups, checkpoint); });
-  const std::vector<std::size_t>& samples = session.inputs().indices;
+  checkpoints.load([&](const io::Safetensors& checkpoint) { restore(groups, checkpoint, samples.size()); });
   Progress progress("profile", samples.size(), done());
   for (const data::Batch& batch :
        session.loader({samples.begin() + static_cast<std::ptrdiff_t>(done()), samples.end()})) {

@@ -12,6 +12,7 @@
 #include <ATen/ops/cat.h>
 #include <torch/types.h>
 
+#include "cli/checkpoints.hpp"
 #include "cli/options.hpp"
 #include "cli/outputs.hpp"
 #include "cli/progress.hpp"
@@ -58,6 +59,12 @@ class Stage {
       rows_.push_back(torch::tensor(values, torch::kFloat64).view(rows.shape));
     }
     saved_ = rows_.size();
+    Index rows = 0;
+    for (const torch::Tensor& some : rows_) rows += some.dim() > 0 ? some.size(0) : 0;
+    if (rows != store_.done()) {
+      throw Error(ErrorCode::format, (folder_of(options) / name).string(),
+                  std::to_string(store_.done()) + " rows", std::to_string(rows));
+    }
   }
 
   /// Rows that are there.
@@ -92,7 +99,7 @@ class Stage {
     try {
       return io::StoreFolder::go_on(folder, job, static_cast<std::int64_t>(total));
     } catch (const Error& error) {
-      throw Error(error.code(), error.place(), error.expected() + " (--fresh starts over)", error.came());
+      throw with_hint(error, error.place());
     }
   }
 

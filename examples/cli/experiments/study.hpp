@@ -127,8 +127,8 @@ class Study {
  private:
   [[nodiscard]] io::Job job() const {
     io::Job job = session_.job("experiment " + options_.experiment);
-    job["baseline"] = hash_of_file(options_.baseline);
-    job["boxes"] = options_.boxes.empty() ? "none" : hash_of_file(options_.boxes);
+    job["baseline"] = io::hash_of_file(options_.baseline);
+    job["boxes"] = options_.boxes.empty() ? "none" : io::hash_of_file(options_.boxes);
     const auto list = [](const auto& values) {
       return io::dump(io::Json::array({values.begin(), values.end()}));
     };

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -191,8 +193,8 @@ struct Batched {
           part.profiles = samples.of(profiles);
           return run(plan, aggregation, loss, samples, part);
         });
-    if (!separable) return Loop{}(plan, aggregation, loss, inputs, targets);
-    return joined(profiles, parts);
+    if (separable) return joined(profiles, parts);
+    return one_by_one([&] { return Loop{}(plan, aggregation, loss, inputs, targets); });
   }
 
   /// The vector-Jacobian product of the raw profiles for all samples at once, without a graph of any
@@ -219,7 +221,8 @@ struct Batched {
       part.batch.profiles = samples.of(profiles);
       return run_vjp(plan, aggregation, loss, samples, of_part, part);
     });
-    if (!separable) return Loop{}.vjp(plan, aggregation, loss, inputs, targets, cotangent);
+    if (!separable)
+      return one_by_one([&] { return Loop{}.vjp(plan, aggregation, loss, inputs, targets, cotangent); });
     std::vector<BatchResult> batches;
     std::vector<at::Tensor> gradients;
     for (const Vjp& part : parts) {
@@ -280,6 +283,15 @@ struct Batched {
     }
     if (!uncovered.empty()) detail::warn_fallback(uncovered);
     return uncovered.empty();
+  }
+
+  /// Calls Loop; with chunks on one thread, as these are.
+  template <class Compute>
+  std::invoke_result_t<Compute> one_by_one(const Compute& compute) const {
+    if (chunk == 0) return compute();
+    std::optional<std::invoke_result_t<Compute>> result;
+    culprit::detail::on_workers(1, 1, [&](Index) { result = compute(); });
+    return *std::move(result);
   }
 
   static at::Tensor joined(const std::vector<at::Tensor>& parts) {

@@ -19,6 +19,7 @@
 #include "culprit/io/describe.hpp"
 #include "culprit/io/hexadecimal.hpp"
 #include "culprit/io/json.hpp"
+#include "culprit/io/mapped_file.hpp"
 #include "culprit/io/safetensors.hpp"
 
 namespace culprit::io {
@@ -77,6 +78,12 @@ inline void require_same_job(const Job& job, const Json& came, const std::string
   }
 }
 
+/// Of a file's bytes, for a job. @throws Error (io) for one that cannot be read
+[[nodiscard]] inline std::string hash_of_file(const std::filesystem::path& path) {
+  const MappedFile file = MappedFile::open(path);
+  return to_hex(hash_bytes(std::as_bytes(std::span(file.text()))));
+}
+
 /// Writes what a run has so far, atomically, as safetensors with the job and a checksum as metadata.
 /// @throws as write_safetensors
 inline void save_checkpoint(const std::filesystem::path& path, const Job& job,
@@ -93,9 +100,11 @@ inline void save_checkpoint(const std::filesystem::path& path, const Job& job,
 /// difference for one of another job, Error (io) for one that cannot be read.
 [[nodiscard]] inline std::optional<Safetensors> load_checkpoint(const std::filesystem::path& path,
                                                                 const Job& job) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored)) return std::nullopt;
   const std::string place = path.string();
+  std::error_code failure;
+  const bool there = std::filesystem::exists(path, failure);
+  if (failure) throw Error(ErrorCode::io, place, "a file, or none", failure.message());
+  if (!there) return std::nullopt;
   Safetensors file = Safetensors::open(path);
   const auto text_of = [&](const std::string& key) {
     const auto found = file.metadata().find(key);

@@ -73,8 +73,13 @@ class MomentsTensors {
   MomentsTree tree(units);
   for (std::size_t i = 0; i < first.size(); ++i) {
     const Index begin = static_cast<Index>(i) * units;
-    tree.add({first[i], batches[i],
-              Moments::restored(count[i], mean.segment(begin, units), squares.segment(begin, units))});
+    try {
+      tree.add({first[i], batches[i],
+                Moments::restored(count[i], mean.segment(begin, units), squares.segment(begin, units))});
+    } catch (const Error& error) {
+      throw Error(error.code(), std::string(place).append(", tensors moments_*, ") + error.place(),
+                  error.expected(), error.came());
+    }
   }
   return tree;
 }

@@ -28,7 +28,8 @@ namespace culprit::io {
 
 /// The profiles that `culprit profile` wrote, in one file or several that continue each other: tensors
 /// `profile` and, with a baseline, `z` (BF16, F32 or F64 [N, units]), `label` and `prediction` (I64 [N]),
-/// `logits` (F32 or F64 [N, classes]), as metadata `units`, `fingerprint`, `paths` and `standardization`.
+/// `logits` (F32 or F64 [N, classes]), as metadata `units`, `fingerprint`, `paths`, `standardization`
+/// and, of the baseline's file, `baseline`, a hash.
 ///
 /// The files stay mapped and their numbers are read where they are used, so that a store may be larger than
 /// memory. Labels, predictions and paths are held. Move-only; rows() stays valid while the object, or the one
@@ -160,6 +161,9 @@ class ProfileStore {
     Fingerprint fingerprint = detail::fingerprint_from_json(parse("fingerprint"));
     std::string standardization =
         tensor == "z" ? detail::metadata_at(file, "standardization", place) : std::string();
+    const auto of_baseline = file.metadata().find("baseline");
+    if (tensor == "z" && of_baseline != file.metadata().end())
+      standardization.append(" by baseline ").append(of_baseline->second);
     if (!rows_) {
       rows_.emplace(units);
       fingerprint_ = std::move(fingerprint);

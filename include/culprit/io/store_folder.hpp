@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <fcntl.h>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <ostream>
 #include <span>
 #include <string>
 #include <string_view>
+#include <sys/file.h>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -31,7 +35,7 @@ namespace culprit::io {
 ///
 /// index.json: `format`, `job` (names and texts), `samples` (of the whole job), and `files`, each with `name`
 /// (the number of its first sample and .safetensors), `samples` (it stands for; some of them may have no
-/// row), `bytes` and `checksum` (hash_bytes, hexadecimal).
+/// row), `bytes` and `checksum` (hash_bytes, hexadecimal); and a `checksum` over all this. Move-only.
 class StoreFolder {
  public:
   struct File {
@@ -57,10 +61,15 @@ class StoreFolder {
   [[nodiscard]] static StoreFolder go_on(const std::filesystem::path& folder, const Job& job,
                                          std::int64_t samples) {
     std::error_code failure;
-    if (!std::filesystem::exists(index_of(folder), failure)) {
-      std::filesystem::create_directories(folder, failure);
-      if (failure)
-        throw Error(ErrorCode::io, folder.string(), "a folder that can be made", failure.message());
+    std::filesystem::create_directories(folder, failure);
+    if (failure) throw Error(ErrorCode::io, folder.string(), "a folder that can be made", failure.message());
+    auto lock = locked(folder);
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+      if (is_temporary(entry.path())) std::filesystem::remove(entry.path(), failure);  // of a killed process
+    }
+    const bool begun = std::filesystem::exists(index_of(folder), failure);
+    if (failure) throw Error(ErrorCode::io, index_of(folder).string(), "a file, or none", failure.message());
+    if (!begun) {
       for (const auto& entry : std::filesystem::directory_iterator(folder)) {
         if (is_own(entry.path())) continue;  // of a run that ended before its first line in an index
         throw Error(ErrorCode::argument, folder.string(), "an empty folder, or a store of profiles",
@@ -69,16 +78,18 @@ class StoreFolder {
       StoreFolder store(folder);
       store.job_ = detail::job_to_json(job);
       store.samples_ = samples;
+      store.lock_ = std::move(lock);
       return store;
     }
     StoreFolder store = open(folder);
+    store.lock_ = std::move(lock);
     require_same_job(job, store.job_, index_of(folder).string(), "a store");
     if (store.samples_ != samples) {
       throw Error(ErrorCode::format, index_of(folder).string(), std::to_string(samples) + " samples",
                   std::to_string(store.samples_));
     }
     for (const File& file : store.files_) {
-      if (checksum(folder / file.name()) != file.checksum) {
+      if (hash_of_file(folder / file.name()) != file.checksum) {
         throw Error(ErrorCode::format, (folder / file.name()).string(), "the file as it was written",
                     "another checksum");
       }
@@ -120,7 +131,8 @@ class StoreFolder {
   /// Removes a store, and nothing that is not of one.
   static void remove(const std::filesystem::path& folder) {
     std::error_code failure;
-    std::filesystem::remove(index_of(folder), failure);
+    if (!std::filesystem::is_directory(folder, failure)) return;
+    if (has_own_index(folder)) std::filesystem::remove(index_of(folder), failure);
     std::vector<std::filesystem::path> own;
     for (auto entry = std::filesystem::directory_iterator(folder, failure);
          !failure && entry != std::filesystem::directory_iterator(); entry.increment(failure)) {
@@ -148,9 +160,11 @@ class StoreFolder {
     const std::filesystem::path path = folder_ / file.name();
     write_safetensors(path, tensors, metadata);
     file.bytes = std::filesystem::file_size(path);
-    file.checksum = checksum(path);
+    file.checksum = hash_of_file(path);
     files_.push_back(std::move(file));
-    const std::string text = dump(to_json(), 2) + '\n';
+    Json index = to_json();
+    index.set("checksum", checksum());
+    const std::string text = dump(index, 2) + '\n';
     write_atomically(index_of(folder_), [&text](std::ostream& out) { out << text; });
   }
 
@@ -161,15 +175,38 @@ class StoreFolder {
 
   /// By its name: a file of numbers, or one that a killed process left.
   static bool is_own(const std::filesystem::path& path) {
-    const std::string name = path.filename().string();
     const bool numbered = path.extension() == ".safetensors" && path.stem().string().size() >= 12 &&
                           path.stem().string().find_first_not_of("0123456789") == std::string::npos;
-    return numbered || (name.starts_with(".culprit-") && name.ends_with(".tmp"));
+    return numbered || is_temporary(path);
+  }
+  static bool is_temporary(const std::filesystem::path& path) {
+    const std::string name = path.filename().string();
+    return name.starts_with(".culprit-") && name.ends_with(".tmp");
   }
 
-  static std::string checksum(const std::filesystem::path& path) {
-    const MappedFile file = MappedFile::open(path);
-    return to_hex(hash_bytes(std::as_bytes(std::span(file.text()))));
+  /// Keeps other processes out for as long as it lives, where the file system can.
+  static std::unique_ptr<detail::Descriptor> locked(const std::filesystem::path& folder) {
+    auto lock =
+        std::make_unique<detail::Descriptor>(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (::flock(lock->value(), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+      throw Error(ErrorCode::io, folder.string(), "a store that no other process writes",
+                  "one that writes it");
+    return lock;
+  }
+
+  /// Whether the index, damaged or not, is one of a store.
+  static bool has_own_index(const std::filesystem::path& folder) {
+    try {
+      return MappedFile::open(index_of(folder)).text().find("\"culprit.store/") != std::string_view::npos;
+    } catch (const Error&) {
+      return false;
+    }
+  }
+
+  /// Over all that the index says.
+  [[nodiscard]] std::string checksum() const {
+    const std::string text = dump(to_json());
+    return to_hex(hash_bytes(std::as_bytes(std::span(text))));
   }
 
   [[nodiscard]] Json to_json() const {
@@ -206,12 +243,15 @@ class StoreFolder {
                     in_quotes(entry.at("name").as_string()));
       }
     }
+    if (json.at("checksum").as_string() != checksum())
+      throw Error(ErrorCode::format, "checksum", "the index as it was written", "another checksum");
   }
 
   std::filesystem::path folder_;
   Json job_;
   std::int64_t samples_ = 0;
   std::vector<File> files_;
+  std::unique_ptr<detail::Descriptor> lock_;
 };
 
 }  // namespace culprit::io
