@@ -132,6 +132,23 @@ TEST_CASE("profiles go on where they were cut off, in one file or a folder of ma
           "1399\n");
   }
 
+  // A file of a store is not the whole, and parts by different baselines are not of one.
+  CHECK(workspace.run({"merge", "unbroken/000000000000.safetensors", "--out", "no.safetensors"}).err ==
+        "culprit: error: unbroken/000000000000.safetensors: expected 2100 samples, as its metadata say, came "
+        "1000\n");
+  succeed(workspace, with(Workspace::fit(), {"--limit", "11", "--out", "other.safetensors"}));
+  succeed(workspace,
+          with(profile, {"--baseline", "other.safetensors", "--out", "part1.safetensors", "--shard", "1/3"}));
+  const Run mixed = workspace.run(
+      {"merge", "part0.safetensors", "part1.safetensors", "part2.safetensors", "--out", "no.safetensors"});
+  CHECK(mixed.err.starts_with("culprit: error: part1.safetensors: expected baseline "));
+  const Run two =
+      workspace.run({"neighbors", "--profiles", "part0.safetensors", "part1.safetensors", "--out", "no"});
+  CHECK(two.err.find("by baseline") != std::string::npos);
+  const Run rank = workspace.run(profile, "RANK=1 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=1");
+  CHECK(rank.err.starts_with("culprit: error: culprit profile: expected one process "));
+  CHECK_FALSE(std::filesystem::exists(workspace / "no.safetensors"));
+
   // A folder is searched as the file is.
   const auto search = [&](const std::string& profiles) {
     succeed(workspace, {"neighbors", "--profiles", profiles, "--queries", "1999,3", "--out", "near"});
@@ -260,7 +277,7 @@ TEST_CASE("the processes that torchrun starts fit what one process does, also wh
   const Arguments together = with(fit, {"--out", "together.safetensors"});
   const std::string process = Workspace::command(together);
   const std::string dying = "if [ $RANK$TORCHELASTIC_RESTART_COUNT = 20 ]; then " +
-                            Workspace::command(together, "timeout -s KILL 1") + "; kill -9 $$; fi; " +
+                            Workspace::command(together, "timeout -s KILL 1") + "; kill -9 $BASHPID; fi; " +
                             process;
   const std::string python = "'" CULPRIT_PYTHON "' ";
   const std::string one_machine =
