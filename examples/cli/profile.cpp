@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -295,9 +296,15 @@ void profile(const Options& options) {
   };
   io::StoreFolder store = going_on();
   const auto before = static_cast<std::size_t>(store.done());  // by earlier runs
-  require_space(folder,
-                bytes * static_cast<double>(samples.size() - before + (one_file ? samples.size() : 0)),
-                samples.size());
+  try {
+    require_space(folder,
+                  bytes * static_cast<double>(samples.size() - before + (one_file ? samples.size() : 0)),
+                  samples.size());
+  } catch (const Error&) {
+    std::error_code ignored;
+    std::filesystem::remove(folder, ignored);  // which an empty one can be
+    throw;
+  }
   data::Loader loader =
       session.loader({samples.begin() + static_cast<std::ptrdiff_t>(before), samples.end()});
   const Index of_file = file_samples(options, bytes);
