@@ -45,7 +45,8 @@ culprit_add_check(check/tidy clang-tidy-14 "${CULPRIT_CLANG_TIDY}" "${CULPRIT_CL
                   "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/core/statistics.cpp"
                   "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/distributed/process_group.cpp"
                   "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/io/csv.cpp"
-                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/io/isolate.cpp")
+                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/io/isolate.cpp"
+                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/io/moments_tensors.cpp")
 set_tests_properties(check/tidy PROPERTIES FIXTURES_REQUIRED headers-clang)
 
 # culprit_add_consumer(NAME option...): configures, builds and runs tests/consumer.
