@@ -59,6 +59,9 @@ class JpegReader {
   }
   [[nodiscard]] unsigned width() const { return state_.image_width; }
   [[nodiscard]] unsigned height() const { return state_.image_height; }
+  /// The sides in whole blocks of the component that is sampled most, which is what libjpeg keeps in memory.
+  [[nodiscard]] std::uint64_t stored_width() const { return whole(width(), state_.max_h_samp_factor); }
+  [[nodiscard]] std::uint64_t stored_height() const { return whole(height(), state_.max_v_samp_factor); }
   /// Interleaved samples of a pixel: 1 grey, 3 RGB, 4 CMYK.
   [[nodiscard]] int channels() const {
     return state_.out_color_space == JCS_GRAYSCALE ? 1 : state_.out_color_space == JCS_CMYK ? 4 : 3;
@@ -86,6 +89,11 @@ class JpegReader {
     std::array<char, JMSG_LENGTH_MAX> message;
     jpeg_progress_mgr progress;
   };
+
+  static std::uint64_t whole(std::uint64_t side, int sampling) {
+    const std::uint64_t block = DCTSIZE * static_cast<std::uint64_t>(sampling);
+    return (side + block - 1) / block * block;
+  }
 
   [[noreturn]] static void fail(j_common_ptr state) {
     auto* errors = reinterpret_cast<Errors*>(state->err);
@@ -144,11 +152,11 @@ inline Image decode_jpeg(std::span<const std::byte> bytes, const std::string& pl
   detail::JpegReader reader(bytes);
   if (!reader.start()) throw Error(ErrorCode::format, place, "a whole JPEG", reader.message());
   check_pixels(reader.width(), reader.height(), place);
-  if (std::uint64_t{reader.width()} * reader.height() > detail::jpeg_pixels_of_byte * bytes.size()) {
+  if (reader.stored_width() * reader.stored_height() > detail::jpeg_pixels_of_byte * bytes.size()) {
     throw Error(ErrorCode::format, place,
                 "at most " + std::to_string(detail::jpeg_pixels_of_byte) + " pixels for each of its " +
                     std::to_string(bytes.size()) + " bytes",
-                std::to_string(reader.width()) + " x " + std::to_string(reader.height()));
+                std::to_string(reader.stored_width()) + " x " + std::to_string(reader.stored_height()));
   }
   Image image = make_image(reader.width(), reader.height(), reader.channels(), place);
   if (!reader.read(image.pixels.data()))
