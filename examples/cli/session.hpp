@@ -73,7 +73,7 @@ class Session {
   /// time.
   [[nodiscard]] torch::Tensor on_device(const torch::Tensor& tensor) const {
     const auto order = tensor.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
-    return tensor.to(plan_.parameters.front().device()).contiguous(order);
+    return tensor.to(plan_.device()).contiguous(order);
   }
 
   /// What --boxes has for it.
@@ -110,19 +110,22 @@ class Session {
             {.batch = options_.batch * at_once, .dtype = dtype_of(options_), .indices = std::move(indices)}};
   }
 
+  /// Profiles on the CPU, outputs and losses where the model is.
   [[nodiscard]] engine::BatchResult profile(const data::Batch& batch) const {
     return in_context(batch, [&] {
-      const torch::Tensor inputs = on_device(batch.inputs), labels = on_device(batch.labels);
-      return options_.non_finite == "refuse" ? method_->batch(plan_, inputs, labels)
-                                             : method_->batch_as_is(plan_, inputs, labels);
+      const torch::Tensor inputs = on_device(batch.inputs);
+      engine::BatchResult result = options_.non_finite == "refuse"
+                                       ? method_->batch(plan_, inputs, batch.labels)
+                                       : method_->batch_as_is(plan_, inputs, batch.labels);
+      result.profiles = result.profiles.cpu();
+      return result;
     });
   }
 
   [[nodiscard]] std::vector<InputGradient> input_saliency(const data::Batch& batch, const Baseline& baseline,
                                                           const AnySelection& selection) const {
     return in_context(batch, [&] {
-      return method_->input_saliency(plan_, on_device(batch.inputs), on_device(batch.labels), baseline,
-                                     selection);
+      return method_->input_saliency(plan_, on_device(batch.inputs), batch.labels, baseline, selection);
     });
   }
 

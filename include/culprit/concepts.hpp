@@ -82,14 +82,16 @@ concept ScalarAggregation = Policy<A> && requires(const A& policy, double gradie
   { policy.finish(policy.map(gradient), size) } -> std::same_as<double>;
 };
 
-/// Aggregation on tensors, for what has no such form: gradients [samples, units, size] -> [samples, units].
+/// Aggregation on tensors, for what has no such form: gradients [samples, units, size] -> [samples, units],
+/// on the gradients' device.
 template <class A>
 concept TensorAggregation = Policy<A> && requires(const A& policy, const at::Tensor& gradients) {
   { policy(gradients) } -> std::same_as<at::Tensor>;
 };
 
-/// Aggregation, in either form. A member `granularity` other than Granularity::filter makes the whole tensor,
-/// or each parameter, the unit.
+/// Aggregation, in either form or in both: then scalars serve the CPU, and tensors the other devices, where
+/// one on scalars alone has the gradients copied to the CPU. A member `granularity` other than
+/// Granularity::filter makes the whole tensor, or each parameter, the unit.
 template <class A>
 concept Aggregation = ScalarAggregation<A> || TensorAggregation<A>;
 

@@ -94,7 +94,7 @@ class InputSaliency {
   template <Model M>
   [[nodiscard]] InputGradient operator()(M&& model, const Sample& sample, const Baseline& baseline) const {
     const visit::Plan plan = profiler_.plan(model);
-    const at::Tensor target = at::full({1}, sample.target, sample.input.options().dtype(at::kLong));
+    const at::Tensor target = at::full({1}, sample.target, at::dtype(at::kLong));
     return std::move(batch(plan, sample.input.unsqueeze(0), target, profiler_.part(baseline, plan)).front());
   }
 
@@ -161,7 +161,7 @@ class InputSaliency {
                                                     const at::Tensor& targets,
                                                     const Baseline& baseline) const {
     const std::vector<Sight> sights = look(profiler_.batch(plan, inputs, targets).profiles, baseline);
-    at::Tensor sum = at::zeros_like(inputs);
+    at::Tensor sum = at::zeros_like(inputs, plan.device());
     auto generator = at::detail::createCPUGenerator(options_.seed);
     for (Index i = 0; i < options_.noise_iters; ++i) {
       // Drawn in float64, so that a run in float32 sees the same noise.

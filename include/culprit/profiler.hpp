@@ -17,6 +17,7 @@
 #include "culprit/concepts.hpp"
 #include "culprit/core/baseline.hpp"
 #include "culprit/core/moments_tree.hpp"
+#include "culprit/detail/host_copy.hpp"
 #include "culprit/detail/require.hpp"
 #include "culprit/engine/batched.hpp"
 #include "culprit/loss/cross_entropy.hpp"
@@ -124,9 +125,10 @@ class Profiler {
   }
 
   /// Raw profiles (Eq. 1), outputs and losses of a batch.
-  /// @param inputs  [B, ...] @param targets  [B, ...] as the loss takes them; int64 classes [B] for cross
-  /// entropy
-  /// @throws Error (numeric) naming the first sample and layer where a gradient is not finite.
+  /// @param inputs  [B, ...], brought to the model's device @param targets  [B, ...] as the loss takes them;
+  /// int64 classes [B] for cross entropy
+  /// @throws Error (numeric) naming the first sample and layer where a gradient is not finite: this waits for
+  /// the model's device.
   [[nodiscard]] engine::BatchResult batch(const visit::Plan& plan, const at::Tensor& inputs,
                                           const at::Tensor& targets) const {
     engine::BatchResult result = batch_as_is(plan, inputs, targets);
@@ -138,7 +140,7 @@ class Profiler {
   [[nodiscard]] engine::BatchResult batch_as_is(const visit::Plan& plan, const at::Tensor& inputs,
                                                 const at::Tensor& targets) const {
     require_batch(inputs, targets);
-    return engine_(plan, aggregation_, loss_, inputs, targets);
+    return engine_(plan, aggregation_, loss_, on_device(plan, inputs), targets);
   }
 
   /// The batch with the gradient of a function of its raw profiles with respect to the inputs.
@@ -147,7 +149,7 @@ class Profiler {
   [[nodiscard]] engine::Vjp vjp(const visit::Plan& plan, const at::Tensor& inputs, const at::Tensor& targets,
                                 const engine::Cotangent& cotangent) const {
     require_batch(inputs, targets);
-    return engine_.vjp(plan, aggregation_, loss_, inputs, targets,
+    return engine_.vjp(plan, aggregation_, loss_, on_device(plan, inputs), targets,
                        engine::Cotangent([&](const at::Tensor& profiles, Index first) {
                          require_finite(plan, profiles, first);
                          return cotangent(profiles, first);
@@ -165,21 +167,26 @@ class Profiler {
     std::optional<Quantiles> quantiles;
     if (needs_quantiles(standardization_)) quantiles.emplace(plan.units->size());
     Index number = 0, seen = 0;
-    for (const auto& next : loader) {
-      const auto [inputs, targets] = detail::inputs_and_targets(next);
-      at::Tensor profiles;
+    const auto add = [&](at::Tensor profiles) {
+      seen += profiles.size(0);
       if (options.non_finite == NonFinite::refuse) {
-        profiles = batch(plan, inputs, targets).profiles;
+        require_finite(plan, profiles);
       } else {
-        profiles = batch_as_is(plan, inputs, targets).profiles;
         profiles = profiles.index_select(0, finite_samples(profiles).nonzero().squeeze(1));
       }
       const RowMatrix raw = to_matrix(profiles);
       moments.add(number++, Moments::of_samples(raw));
       if (quantiles) quantiles->add(raw);
-      seen += inputs.size(0);
       if (options.progress) options.progress(seen);
+    };
+    std::optional<detail::HostCopy> before;  // summed up while the device computes the next batch
+    for (const auto& next : loader) {
+      const auto [inputs, targets] = detail::inputs_and_targets(next);
+      detail::HostCopy profiles(batch_as_is(plan, inputs, targets).profiles);
+      if (before) add(before->wait());
+      before = std::move(profiles);
     }
+    if (before) add(before->wait());
     const Index count = moments.count();
     if (count == 0) throw Error(ErrorCode::argument, "hold-out set", "at least one sample", "none");
     return Baseline(plan.units, moments.total(), std::move(mark), std::move(quantiles), seen - count);
@@ -218,9 +225,13 @@ class Profiler {
 
  private:
   [[nodiscard]] Profile raw(const visit::Plan& plan, const Sample& sample) const {
-    const at::Tensor target = at::full({1}, sample.target, sample.input.options().dtype(at::kLong));
+    const at::Tensor target = at::full({1}, sample.target, at::dtype(at::kLong));
     const RowMatrix row = to_matrix(batch(plan, sample.input.unsqueeze(0), target).profiles);
     return Profile(plan.units, row_of(row, 0));
+  }
+
+  static at::Tensor on_device(const visit::Plan& plan, const at::Tensor& inputs) {
+    return inputs.to(plan.device(), /*non_blocking=*/true);
   }
 
   static void require_batch(const at::Tensor& inputs, const at::Tensor& targets) {

@@ -37,7 +37,7 @@ double number(const std::vector<T>& gradient) {
 template <class A, class T>
 long double reference(const std::vector<T>& gradient) {
   const A policy{};
-  if constexpr (TensorAggregation<A>) {
+  if constexpr (!ScalarAggregation<A>) {
     const std::vector<double> wide(gradient.begin(), gradient.end());
     return policy(at::tensor(wide, at::kDouble).view({1, 1, -1})).template item<double>();
   } else {
@@ -61,8 +61,13 @@ void check_reduction(Index size) {
   // |g|, which is below 1, or of the norm, which is below sqrt(n) + 3.
   const auto unit = static_cast<long double>(std::numeric_limits<T>::epsilon());
   const auto n = static_cast<long double>(size);
+  const long double bound = (n + 2.0L) * unit * std::max<long double>(2.0L, std::abs(expected));
   INFO("size " << size);
-  CHECK(std::abs(came - expected) <= (n + 2.0L) * unit * std::max<long double>(2.0L, std::abs(expected)));
+  CHECK(std::abs(came - expected) <= bound);
+  if constexpr (TensorAggregation<A>) {  // what serves the other devices
+    const auto on_tensors = A{}(at::tensor(gradient).view({1, 1, size})).template item<double>();
+    CHECK(std::abs(static_cast<long double>(on_tensors) - expected) <= bound);
+  }
 }
 
 /// The loss multiplied by a constant.

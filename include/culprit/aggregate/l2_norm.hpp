@@ -4,6 +4,8 @@
 #include <cmath>
 #include <string_view>
 
+#include <ATen/core/Tensor.h>
+
 #include "culprit/concepts.hpp"
 
 namespace culprit::aggregate {
@@ -29,6 +31,9 @@ struct L2Norm {
   static constexpr T derivative(T gradient, T result, Index /*size*/) {
     return result > T(0) ? gradient / result : T(0);
   }
+
+  /// The same on tensors. @param gradients  [..., size], any device @return [...]
+  [[nodiscard]] at::Tensor operator()(const at::Tensor& gradients) const { return gradients.norm(2, -1); }
 };
 
 static_assert(DifferentiableAggregation<L2Norm>);

@@ -3,6 +3,8 @@
 
 #include <string_view>
 
+#include <ATen/core/Tensor.h>
+
 #include "culprit/concepts.hpp"
 
 namespace culprit::aggregate {
@@ -28,6 +30,10 @@ struct MaxAbs {
   static constexpr T derivative(T gradient, T result, Index /*size*/) {
     return map(gradient) == result ? static_cast<T>((gradient > T(0)) - (gradient < T(0))) : T(0);
   }
+
+  /// The same on tensors, where several that are the largest share the derivative. @param gradients  [...,
+  /// size], any device @return [...]
+  [[nodiscard]] at::Tensor operator()(const at::Tensor& gradients) const { return gradients.abs().amax(-1); }
 };
 
 static_assert(DifferentiableAggregation<MaxAbs>);

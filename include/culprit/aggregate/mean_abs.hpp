@@ -3,6 +3,8 @@
 
 #include <string_view>
 
+#include <ATen/core/Tensor.h>
+
 #include "culprit/concepts.hpp"
 
 namespace culprit::aggregate {
@@ -28,6 +30,9 @@ struct MeanAbs {
   static constexpr T derivative(T gradient, T /*result*/, Index size) {
     return static_cast<T>((gradient > T(0)) - (gradient < T(0))) / static_cast<T>(size);
   }
+
+  /// The same on tensors. @param gradients  [..., size], any device @return [...]
+  [[nodiscard]] at::Tensor operator()(const at::Tensor& gradients) const { return gradients.abs().mean(-1); }
 };
 
 static_assert(DifferentiableAggregation<MeanAbs>);

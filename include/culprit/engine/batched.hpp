@@ -120,7 +120,7 @@ template <DifferentiableAggregation A>
 std::vector<FactorGradients> aggregation_vjp(const A& aggregation, const Layer& layer,
                                              const std::vector<const visit::ParameterUse*>& uses,
                                              const std::vector<at::Tensor>& dys, const at::Tensor& cotangent,
-                                             Index samples, at::ScalarType profile_dtype) {
+                                             Index samples, const at::TensorOptions& profile_options) {
   Layer alone = layer;
   alone.first = 0;
   std::vector<FactorGradients> results;
@@ -134,7 +134,7 @@ std::vector<FactorGradients> aggregation_vjp(const A& aggregation, const Layer& 
       const at::Tensor of_use = weight_gradient(*uses[i], layer.shape, part(uses[i]->input), part(dys[i]));
       gradient = gradient.defined() ? gradient.add(of_use) : of_use;
     }
-    at::Tensor numbers = at::empty({count, layer.count}, at::dtype(profile_dtype));
+    at::Tensor numbers = at::empty({count, layer.count}, profile_options);
     reduce_layer(aggregation, gradient, alone, numbers, 0);
     const at::Tensor u = reduce_layer_vjp(aggregation, gradient, layer, numbers, part(cotangent));
     for (std::size_t i = 0; i < uses.size(); ++i) {
@@ -242,7 +242,7 @@ struct Batched {
   };
 
   static at::Tensor empty_profiles(const visit::Plan& plan, const at::Tensor& inputs) {
-    return at::empty({inputs.size(0), plan.units->size()}, at::dtype(profile_dtype(plan)));
+    return at::empty({inputs.size(0), plan.units->size()}, profile_options(plan));
   }
 
   /// Fills a result for each part of the batch by `each(part, samples)`, which says why these samples cannot
@@ -369,7 +369,7 @@ struct Batched {
       }
       const auto found = detail::aggregation_vjp(
           aggregation, layer, uses, dys_of_uses, weights.narrow(1, layer.first, layer.count),
-          std::max<Index>(1, block_bytes / sample_bytes), profile_dtype(plan));
+          std::max<Index>(1, block_bytes / sample_bytes), profile_options(plan));
       for (std::size_t n = 0; n < found.size(); ++n) {
         const std::size_t i = uses_of[parameter][n];
         for (const auto& [factor, gradient] :

@@ -20,18 +20,18 @@ namespace culprit::engine {
 
 /// What an engine gives for a batch.
 struct BatchResult {
-  at::Tensor
-      profiles;  ///< raw profiles (Eq. 1), [B, units], float32 or float64 as the model computes, on the CPU
-  at::Tensor outputs;  ///< the model's outputs, detached
-  at::Tensor losses;   ///< [B] float64
+  at::Tensor profiles;  ///< raw profiles (Eq. 1), [B, units], float32 or float64 as the model computes, on
+                        ///< its device
+  at::Tensor outputs;   ///< the model's outputs, detached
+  at::Tensor losses;    ///< [B] float64
 };
 
 /// What makes a vector-Jacobian product of raw profiles: for each sample and unit, by how much the result
 /// changes with that number.
 ///
-/// Called with the raw profiles of samples first, first + 1, ... of the batch, one call at a time, in any
-/// order, until every sample has been given; where one is given again, the last call counts. Returns
-/// [samples, units] of any float dtype, on the CPU.
+/// Called with the raw profiles, on the model's device, of samples first, first + 1, ... of the batch, one
+/// call at a time, in any order, until every sample has been given; where one is given again, the last call
+/// counts. Returns [samples, units] of any float dtype, on any device.
 class Cotangent : public std::function<at::Tensor(const at::Tensor& profiles, Index first)> {
  public:
   using std::function<at::Tensor(const at::Tensor&, Index)>::function;
@@ -141,9 +141,10 @@ decltype(auto) counted_from(Index first, const Run& run) {
   return private_copy(inputs).requires_grad_(true);
 }
 
-/// dtype of raw profiles: float64 for a float64 model, float32 for every other.
-[[nodiscard]] inline at::ScalarType profile_dtype(const visit::Plan& plan) {
-  return plan.parameters.front().scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+/// Raw profiles are where the model is: in float64 for a float64 model, in float32 for every other.
+[[nodiscard]] inline at::TensorOptions profile_options(const visit::Plan& plan) {
+  const at::Tensor& parameter = plan.parameters.front();
+  return parameter.options().dtype(parameter.scalar_type() == at::kDouble ? at::kDouble : at::kFloat);
 }
 
 }  // namespace culprit::engine

@@ -22,7 +22,7 @@ struct Loop {
     const GradientScope scope(plan.model);
     for (const at::Tensor& parameter : plan.parameters) parameter.set_requires_grad(true);
     BatchResult result;
-    result.profiles = at::empty({inputs.size(0), plan.units->size()}, at::dtype(profile_dtype(plan)));
+    result.profiles = at::empty({inputs.size(0), plan.units->size()}, profile_options(plan));
     std::vector<at::Tensor> outputs;
     std::vector<at::Tensor> losses;
     for (Index sample = 0; sample < inputs.size(0); ++sample) {
@@ -64,7 +64,7 @@ struct Loop {
         gradients = torch::autograd::grad({output}, plan.parameters, {seeds}, /*retain_graph=*/true,
                                           /*create_graph=*/true, /*allow_unused=*/true);
       }
-      at::Tensor row = at::empty({1, plan.units->size()}, at::dtype(profile_dtype(plan)));
+      at::Tensor row = at::empty({1, plan.units->size()}, profile_options(plan));
       reduce_all(plan, aggregation, gradients, row);
       const at::Tensor weights = cotangent(row, sample);
 

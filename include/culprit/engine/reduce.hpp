@@ -12,6 +12,7 @@
 #include <ATen/Dispatch.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -66,6 +67,19 @@ at::Tensor reduce_on_tensors(const A& policy, const at::Tensor& gradients, const
   return numbers;
 }
 
+/// What the form of the policy gives that serves the gradients' device.
+template <Aggregation A, class OnScalars, class OnTensors>
+decltype(auto) by_form(const A& policy, const at::Tensor& gradients, const OnScalars& on_scalars,
+                       const OnTensors& on_tensors) {
+  if constexpr (!TensorAggregation<A>) {
+    return on_scalars(policy);
+  } else if constexpr (!ScalarAggregation<A>) {
+    return on_tensors(policy);
+  } else {
+    return gradients.is_cpu() ? on_scalars(policy) : on_tensors(policy);
+  }
+}
+
 /// Calls `each(i)` for every unit of every sample, i = sample * units + unit.
 template <class Each>
 void for_each_unit(Index samples, const Layer& layer, const Each& each) {
@@ -80,28 +94,31 @@ void for_each_unit(Index samples, const Layer& layer, const Each& each) {
 
 /// Reduces the gradients of one layer for a block of samples into its columns of the raw profiles.
 /// @param gradients  [samples, layer.count * layer.size], float32 or float64, any device
-/// @param profiles   [batch, units], same dtype, on the CPU
+/// @param profiles   [batch, units], same dtype and device
 /// @param sample     row of `profiles` where the block begins
 /// @throws Error (shape) when an aggregation on tensors gives anything but one number for each unit.
 template <Aggregation A>
 void reduce_layer(const A& policy, const at::Tensor& gradients, const Layer& layer, at::Tensor& profiles,
                   Index sample) {
-  if constexpr (TensorAggregation<A>) {
-    profiles.narrow(0, sample, gradients.size(0))
-        .narrow(1, layer.first, layer.count)
-        .copy_(detail::reduce_on_tensors(policy, gradients, layer));
-  } else {
+  const at::Tensor columns =
+      profiles.narrow(0, sample, gradients.size(0)).narrow(1, layer.first, layer.count);
+  const auto on_scalars = [&](const auto& scalars) {
     const at::Tensor block = gradients.to(at::kCPU, profiles.scalar_type()).contiguous();
+    const at::Tensor numbers = profiles.is_cpu() ? columns : at::empty(columns.sizes(), block.options());
     AT_DISPATCH_FLOATING_TYPES(block.scalar_type(), "culprit::reduce_layer", [&] {
       const auto* source = block.const_data_ptr<scalar_t>();
-      auto* target = profiles.mutable_data_ptr<scalar_t>() + sample * profiles.stride(0) + layer.first;
-      const Index row = profiles.stride(0);
+      auto* target = numbers.mutable_data_ptr<scalar_t>();
+      const Index row = numbers.stride(0);
       detail::for_each_unit(block.size(0), layer, [&](Index i) {
         target[(i / layer.count) * row + i % layer.count] =
-            reduce_unit(policy, source + i * layer.size, layer.size);
+            reduce_unit(scalars, source + i * layer.size, layer.size);
       });
     });
-  }
+    if (!profiles.is_cpu()) columns.copy_(numbers);
+  };
+  detail::by_form(policy, gradients, on_scalars, [&](const auto& tensors) {
+    columns.copy_(detail::reduce_on_tensors(tensors, gradients, layer));
+  });
 }
 
 namespace detail {
@@ -220,19 +237,14 @@ void reduce_convolution(const A& policy, const visit::ParameterUse& use, const L
 /// The vector-Jacobian product of reduce_layer: how the cotangent's sum of numbers changes with each
 /// gradient.
 /// @param gradients  as for reduce_layer
-/// @param numbers    [samples, layer.count], what reduce_layer gave, on the CPU
-/// @param cotangent  [samples, layer.count], on the CPU
+/// @param numbers    [samples, layer.count], what reduce_layer gave
+/// @param cotangent  [samples, layer.count], any device
 /// @returns          as gradients
 template <DifferentiableAggregation A>
 [[nodiscard]] at::Tensor reduce_layer_vjp(const A& policy, const at::Tensor& gradients, const Layer& layer,
                                           const at::Tensor& numbers, const at::Tensor& cotangent) {
-  if constexpr (TensorAggregation<A>) {
-    const at::AutoGradMode with_grad(true);
-    const at::Tensor variable = gradients.detach().requires_grad_(true);
-    return torch::autograd::grad({detail::reduce_on_tensors(policy, variable, layer)}, {variable},
-                                 {cotangent.to(gradients.options())})[0];
-  } else {
-    const at::Tensor results = numbers.contiguous();
+  const auto on_scalars = [&](const auto& scalars) {
+    const at::Tensor results = numbers.cpu().contiguous();
     const at::Tensor block = gradients.to(results.options()).contiguous();
     const at::Tensor weights = cotangent.to(block.options()).contiguous();
     at::Tensor slopes = at::empty_like(block);
@@ -243,12 +255,19 @@ template <DifferentiableAggregation A>
       auto* slope = slopes.mutable_data_ptr<scalar_t>();
       detail::for_each_unit(block.size(0), layer, [&](Index i) {
         for (Index j = i * layer.size; j < (i + 1) * layer.size; ++j) {
-          slope[j] = static_cast<scalar_t>(weight[i] * policy.derivative(gradient[j], result[i], layer.size));
+          slope[j] =
+              static_cast<scalar_t>(weight[i] * scalars.derivative(gradient[j], result[i], layer.size));
         }
       });
     });
     return slopes.to(gradients.options());
-  }
+  };
+  return detail::by_form(policy, gradients, on_scalars, [&](const auto& tensors) {
+    const at::AutoGradMode with_grad(true);
+    const at::Tensor variable = gradients.detach().requires_grad_(true);
+    return torch::autograd::grad({detail::reduce_on_tensors(tensors, variable, layer)}, {variable},
+                                 {cotangent.to(gradients.options())})[0];
+  });
 }
 
 /// What a layer's units are worth when no gradient reaches them: the policy's number for zero gradients.

@@ -246,7 +246,7 @@ class FineTuning {
     {
       const engine::GradientScope scope(plan_.model);
       const at::Tensor inputs = rows(slopes.samples);
-      const at::Tensor targets = taken(targets_, slopes.samples).to(inputs.device(), at::kLong);
+      const at::Tensor targets = taken(targets_, slopes.samples).to(at::kCPU, at::kLong);
       if (!slopes.find(tune_.loss, inputs, targets).empty()) return std::nullopt;
     }
     std::vector<at::Tensor> all;
@@ -296,7 +296,7 @@ class FineTuning {
 
   /// A copy of these inputs, where the model is, with their order of dimensions in memory.
   [[nodiscard]] at::Tensor rows(const std::vector<Index>& wanted) const {
-    const at::Tensor copy = taken(inputs_.detach(), wanted).to(plan_.parameters.front().device());
+    const at::Tensor copy = taken(inputs_.detach(), wanted).to(plan_.device());
     return copy.contiguous(inputs_.suggest_memory_format());
   }
 

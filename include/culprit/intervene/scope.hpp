@@ -40,7 +40,9 @@ class Scope {
   /// What the model now says of it, [classes], without gradients.
   [[nodiscard]] at::Tensor outputs() const {
     const at::NoGradGuard no_grad;
-    return plan_.model.forward(input_.unsqueeze(0).clone()).squeeze(0);  // the model may change it in place
+    const at::Tensor copy =  // the model may change it in place
+        input_.unsqueeze(0).to(plan_.device(), input_.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+    return plan_.model.forward(copy).squeeze(0);
   }
 
  private:

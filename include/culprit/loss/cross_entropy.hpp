@@ -16,16 +16,16 @@ namespace culprit::loss {
 
 /// Cross entropy of one sample with a class index: L = -log p_y, p = softmax(outputs).
 ///
-/// Outputs [B, classes], targets [B] int64. Both loss and gradient avoid the cancellation of 1 - p_y: of a
-/// sample that is right with confidence near 1 they keep all digits.
+/// Outputs [B, classes], targets [B] int64: best on the CPU, where they are checked, also for a model on
+/// another device, which else must be waited for. Both loss and gradient avoid the cancellation of 1 - p_y:
+/// of a sample that is right with confidence near 1 they keep all digits.
 struct CrossEntropy {
   static constexpr std::string_view name = "cross_entropy";
 
   /// L = log(1 + sum over j != y of exp(o_j - o_y)), from the largest output where o_y is not it.
   /// @throws Error (shape, dtype or label) naming the sample.
   [[nodiscard]] at::Tensor operator()(const at::Tensor& outputs, const at::Tensor& targets) const {
-    check(outputs, targets);
-    const at::Tensor index = targets.unsqueeze(1);
+    const at::Tensor index = index_of(outputs, targets);
     const at::Tensor margins = (outputs - outputs.gather(1, index)).scatter(1, index, minus_infinity);
     const at::Tensor largest = margins.amax(1).clamp_min(0.0);
     const at::Tensor others = (margins - largest.unsqueeze(1)).exp().sum(1);
@@ -34,8 +34,7 @@ struct CrossEntropy {
 
   /// dL/do_j = p_j, and dL/do_y = -sum over j != y of p_j.
   [[nodiscard]] at::Tensor gradient(const at::Tensor& outputs, const at::Tensor& targets) const {
-    check(outputs, targets);
-    const at::Tensor index = targets.unsqueeze(1);
+    const at::Tensor index = index_of(outputs, targets);
     const at::Tensor others = at::softmax(outputs, 1).scatter(1, index, 0.0);
     return others.scatter(1, index, others.sum(1, /*keepdim=*/true).neg());
   }
@@ -43,7 +42,8 @@ struct CrossEntropy {
  private:
   static constexpr double minus_infinity = -std::numeric_limits<double>::infinity();
 
-  static void check(const at::Tensor& outputs, const at::Tensor& targets) {
+  /// The targets, checked, as an index [B, 1] into the outputs.
+  static at::Tensor index_of(const at::Tensor& outputs, const at::Tensor& targets) {
     if (outputs.dim() != 2) {
       throw Error(ErrorCode::shape, "model output", "[batch, classes]", c10::str(outputs.sizes()));
     }
@@ -64,6 +64,7 @@ struct CrossEntropy {
                     "0 to " + std::to_string(outputs.size(1) - 1), std::to_string(value));
       }
     }
+    return targets.to(outputs.device(), /*non_blocking=*/true).unsqueeze(1);
   }
 };
 

@@ -34,6 +34,9 @@ struct Plan {
 
   /// Shapes of one sample for which engine::Batched has seen that dimension 0 is the batch throughout.
   std::shared_ptr<std::set<std::vector<Index>>> probed = std::make_shared<std::set<std::vector<Index>>>();
+
+  /// Where the model is.
+  [[nodiscard]] at::Device device() const { return parameters.front().device(); }
 };
 
 /// The weights of a unit: a view of the model's own parameter.
