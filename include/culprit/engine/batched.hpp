@@ -59,7 +59,7 @@ class Reduction {
       summed_[i] = at::zeros({dy.size(0), plan_.parameters[i].numel()}, dy.options().dtype(wide(dy)));
     }
     // Where the model computes with fewer bits than it has in this input, those are what it multiplied.
-    const at::Tensor x = use.input.to(dy.scalar_type());
+    const at::Tensor x = cast(use.input, dy.scalar_type());
     if constexpr (ScalarAggregation<A>) {
       if (!shared && has_reducer(layer) && has_tiles(use, layer.shape, x, dy) &&
           wide(dy) == profiles_.scalar_type()) {
@@ -72,7 +72,7 @@ class Reduction {
     const Index samples = std::max<Index>(1, block_bytes_ / sample_bytes);
     for (Index begin = 0; begin < dy.size(0); begin += samples) {
       const Index count = std::min(samples, dy.size(0) - begin);
-      const auto block = [&](const at::Tensor& all) { return all.narrow(0, begin, count).to(wide(dy)); };
+      const auto block = [&](const at::Tensor& all) { return cast(all.narrow(0, begin, count), wide(dy)); };
       const at::Tensor gradient = weight_gradient(use, layer.shape, block(x), block(dy));
       if (shared) {
         summed_[i].narrow(0, begin, count).add_(gradient);
@@ -92,6 +92,10 @@ class Reduction {
   }
 
  private:
+  static at::Tensor cast(const at::Tensor& tensor, at::ScalarType dtype) {
+    return tensor.is_floating_point() ? tensor.to(dtype) : tensor;
+  }
+
   /// What sums of these numbers are kept in.
   static at::ScalarType wide(const at::Tensor& numbers) {
     return c10::isReducedFloatingType(numbers.scalar_type()) ? at::kFloat : numbers.scalar_type();
@@ -141,7 +145,7 @@ std::vector<FactorGradients> aggregation_vjp(const A& aggregation, const Layer& 
       const FactorGradients found =
           weight_gradient_vjp(*uses[i], layer.shape, u, part(uses[i]->input), part(dys[i]));
       part(results[i].dy).copy_(found.dy);
-      part(results[i].x).copy_(found.x);
+      if (found.x.defined()) part(results[i].x).copy_(found.x);
     }
   }
   return results;
@@ -313,7 +317,7 @@ struct Batched {
   template <Aggregation A, Loss L>
   std::string run(const visit::Plan& plan, const A& aggregation, const L& loss, const Samples& samples,
                   BatchResult& result) const {
-    const auto taps = std::make_shared<detail::TapInserter>(plan, samples.count);
+    const auto taps = std::make_shared<detail::TapInserter>(plan, samples.inputs);
     detail::Reduction reduction(plan, aggregation, block_bytes, taps->uses, result.profiles);
     taps->sink = [&](const visit::ParameterUse& use, const at::Tensor& dy) { reduction.take(use, dy); };
     const at::Tensor outputs = visit::OperatorObserver::observe(
@@ -331,7 +335,7 @@ struct Batched {
   std::string run_vjp(const visit::Plan& plan, const A& aggregation, const L& loss, const Samples& samples,
                       const Cotangent& cotangent, Vjp& result) const {
     const at::Tensor variable = differentiable_copy(samples.inputs);
-    const auto keeper = std::make_shared<detail::HistoryKeeper>(plan, samples.count);
+    const auto keeper = std::make_shared<detail::HistoryKeeper>(plan, samples.inputs);
     const at::Tensor outputs =
         visit::OperatorObserver::observe(keeper, [&] { return plan.model.forward(variable.clone()); });
     if (!keeper->uncovered.empty()) return keeper->uncovered;
@@ -344,10 +348,10 @@ struct Batched {
     detail::Reduction reduction(plan, aggregation, block_bytes, keeper->uses, batch.profiles);
     std::vector<std::vector<std::size_t>> uses_of(plan.parameters.size());
     for (std::size_t i = 0; i < dys.size(); ++i) {
-      const auto& [use, input, version, output] = keeper->kept[i];
+      const auto& [use, axis, input, version, output] = keeper->kept[i];
       if (!dys[i].defined()) continue;
       detail::require_unchanged(input, version, plan.units->layers()[use.parameter].name);
-      reduction.take(use, dys[i].detach());
+      reduction.take(use, axis.samples_first(dys[i].detach()));
       uses_of[use.parameter].push_back(i);
     }
     reduction.finish();
@@ -363,9 +367,10 @@ struct Batched {
       for (const std::size_t i : uses_of[parameter]) {
         const visit::ParameterUse& use = keeper->kept[i].use;
         uses.push_back(&use);
-        dys_of_uses.push_back(dys[i].detach());
-        sample_bytes = std::max(sample_bytes,
-                                dys[i].element_size() * block_elements(use, layer.shape, use.input, dys[i]));
+        dys_of_uses.push_back(keeper->kept[i].axis.samples_first(dys[i].detach()));
+        sample_bytes =
+            std::max(sample_bytes,
+                     dys[i].element_size() * block_elements(use, layer.shape, use.input, dys_of_uses.back()));
       }
       const auto found = detail::aggregation_vjp(
           aggregation, layer, uses, dys_of_uses, weights.narrow(1, layer.first, layer.count),
@@ -376,7 +381,7 @@ struct Batched {
              {std::pair(dys[i], found[n].dy), std::pair(keeper->kept[i].input, found[n].x)}) {
           if (!factor.requires_grad()) continue;
           factors.push_back(factor);
-          factor_gradients.push_back(gradient);
+          factor_gradients.push_back(keeper->kept[i].axis.as_it_was(gradient));
         }
       }
     }

@@ -16,6 +16,7 @@
 #include "culprit/core/error.hpp"
 #include "culprit/engine/weight_gradient.hpp"
 #include "culprit/visit/operator_observer.hpp"
+#include "culprit/visit/sample_axis.hpp"
 
 // Nodes of the backward graph that stand in the place of LibTorch's own.
 namespace culprit::engine::detail {
@@ -30,23 +31,25 @@ inline void require_unchanged(const at::Tensor& input, std::int64_t version, con
   }
 }
 
-/// A node of the backward graph at the output of a parameter's use: hands dY to the sink and passes it on.
+/// A node of the backward graph at the output of a parameter's use: hands dY to the sink, with the samples as
+/// the first dimension of X and dY, and passes it on.
 class Tap final : public torch::autograd::Node {
  public:
-  Tap(visit::ParameterUse use, std::string layer, GradientSink sink)
+  Tap(visit::ParameterUse use, const visit::SampleAxis& axis, std::string layer, GradientSink sink)
       : use_(std::move(use)),
+        axis_(axis),
         layer_(std::move(layer)),
         version_(use_.input._version()),
         sink_(std::move(sink)) {
     // An in-place operation on the input would put this tap into the input's own history, which keeps it
     // alive.
-    use_.input = use_.input.detach();
+    use_.input = axis_.samples_first(use_.input.detach());
   }
 
   torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
     if (gradients[0].defined()) {
       require_unchanged(use_.input, version_, layer_);
-      sink_(use_, gradients[0]);
+      sink_(use_, axis_.samples_first(gradients[0]));
     }
     release_variables();
     if (num_outputs() == 0) return {};
@@ -57,6 +60,7 @@ class Tap final : public torch::autograd::Node {
 
  private:
   visit::ParameterUse use_;
+  visit::SampleAxis axis_;
   std::string layer_;
   std::int64_t version_;
   GradientSink sink_;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -24,13 +27,18 @@ class UseObserver : public visit::OperatorObserver {
   UseObserver(const visit::Plan& plan, Index batch)
       : OperatorObserver(plan.parameters), uses(plan.parameters.size(), 0), batch_(batch) {}
 
-  /// A use with the batch as the first dimension of input and output, in a graph that autograd keeps.
-  virtual void on_separable_use(visit::ParameterUse&& /*use*/, at::Tensor& /*output*/) {}
+  /// Where the samples of this use are; nothing where that is not known.
+  virtual std::optional<visit::SampleAxis> axis_of(const visit::ParameterUse& use) = 0;
+
+  /// A use in a graph that autograd keeps.
+  virtual void on_separable_use(visit::ParameterUse&& /*use*/, const visit::SampleAxis& /*axis*/,
+                                at::Tensor& /*output*/) {}
 
   void on_use(visit::ParameterUse use, at::Tensor& output) final {
     ++uses[use.parameter];
-    if (use.input.dim() == 0 || use.input.size(0) != batch_ || output.size(0) != batch_) {
-      uncovered = "an input whose first dimension is not the batch";
+    const std::optional<visit::SampleAxis> axis = axis_of(use);
+    if (!axis || !axis->fits(use.input, batch_) || !axis->fits(output, batch_)) {
+      uncovered = "an input in which the samples were not found";
       return;
     }
     // A part that is frozen, or inside a custom function, whose backward pass is its own.
@@ -40,7 +48,7 @@ class UseObserver : public visit::OperatorObserver {
     }
     // A later in-place operation on a view would rewrite the graph behind it.
     if (output.is_view()) output = at::_unsafe_view(output, output.sizes());
-    on_separable_use(std::move(use), output);
+    on_separable_use(std::move(use), *axis, output);
   }
 
   void on_batch_norm(const visit::BatchNormUse& use, at::Tensor& output) final {
@@ -61,19 +69,48 @@ class UseObserver : public visit::OperatorObserver {
   std::vector<Index> uses;  ///< of each parameter in this forward pass
   std::string uncovered;    ///< why the samples cannot be separated; empty when they can
 
- private:
+ protected:
   Index batch_;
+};
+
+/// Whether all that the use's operator does it does to each place of its input's dimensions alone.
+inline bool has_rows(const visit::ParameterUse& use) {
+  return use.kind == visit::ParameterUse::Kind::embedding
+             ? use.input.dim() > 0
+             : use.kind == visit::ParameterUse::Kind::linear && use.input.dim() > 1;
+}
+
+/// Sees the uses of a forward pass for inputs of a shape that was probed.
+class ProbedUses : public UseObserver {
+ public:
+  ProbedUses(const visit::Plan& plan, const at::Tensor& inputs) : UseObserver(plan, inputs.size(0)) {
+    const auto found = plan.probed->find(inputs.sizes().slice(1).vec());
+    if (found != plan.probed->end()) axes_ = found->second;
+  }
+
+  std::optional<visit::SampleAxis> axis_of(const visit::ParameterUse& use) final {
+    const std::size_t number = number_++;
+    if (number < axes_.size()) return axes_[number];
+    // All rows are of the only sample.
+    return visit::SampleAxis{.rows = batch_ == 1 && has_rows(use) ? use.input.size(0) : 1};
+  }
+
+ private:
+  std::vector<visit::SampleAxis> axes_;
+  std::size_t number_ = 0;
 };
 
 /// Puts a Tap at the output of every use, which also begins the graph there: nothing above the shallowest
 /// unit is differentiated, and no parameter needs to require a gradient.
-class TapInserter final : public UseObserver {
+class TapInserter final : public ProbedUses {
  public:
-  TapInserter(const visit::Plan& plan, Index batch) : UseObserver(plan, batch), units_(plan.units) {}
+  TapInserter(const visit::Plan& plan, const at::Tensor& inputs)
+      : ProbedUses(plan, inputs), units_(plan.units) {}
 
-  void on_separable_use(visit::ParameterUse&& use, at::Tensor& output) override {
+  void on_separable_use(visit::ParameterUse&& use, const visit::SampleAxis& axis,
+                        at::Tensor& output) override {
     const std::string& layer = units_->layers()[use.parameter].name;
-    const auto tap = std::make_shared<Tap>(std::move(use), layer, sink);
+    const auto tap = std::make_shared<Tap>(std::move(use), axis, layer, sink);
     const auto edge = torch::autograd::impl::gradient_edge(output);
     if (output.requires_grad()) tap->set_next_edges({edge});
     torch::autograd::set_history(output, tap);
@@ -86,19 +123,21 @@ class TapInserter final : public UseObserver {
 };
 
 /// Keeps every use with the history of its input and output, to differentiate by both afterwards.
-class HistoryKeeper final : public UseObserver {
+class HistoryKeeper final : public ProbedUses {
  public:
-  HistoryKeeper(const visit::Plan& plan, Index batch)
-      : UseObserver(plan, batch), parameters_(plan.parameters) {}
+  HistoryKeeper(const visit::Plan& plan, const at::Tensor& inputs)
+      : ProbedUses(plan, inputs), parameters_(plan.parameters) {}
 
   struct Kept {
-    visit::ParameterUse use;  ///< its input without history
+    visit::ParameterUse use;  ///< its input without history, samples first
+    visit::SampleAxis axis;
     at::Tensor input;
     std::int64_t version;  ///< of the input
     at::Tensor output;     ///< stays at this place of the graph, whatever is done in place to the model's own
   };
 
-  void on_separable_use(visit::ParameterUse&& use, at::Tensor& output) override {
+  void on_separable_use(visit::ParameterUse&& use, const visit::SampleAxis& axis,
+                        at::Tensor& output) override {
     const bool constant_bias = !use.bias.defined() || !use.bias.requires_grad();
     if (use.kind == visit::ParameterUse::Kind::convolution && output.requires_grad() && constant_bias)
       ConstantConvolution::attach(output, use, parameters_[use.parameter]);
@@ -109,14 +148,57 @@ class HistoryKeeper final : public UseObserver {
       place.requires_grad_(true);
       output = at::_unsafe_view(place, place.sizes());
     }
-    const at::Tensor input = std::exchange(use.input, use.input.detach());
-    kept.push_back({std::move(use), input, input._version(), std::move(place)});
+    const at::Tensor input = std::exchange(use.input, axis.samples_first(use.input.detach()));
+    kept.push_back({std::move(use), axis, input, input._version(), std::move(place)});
   }
 
   std::vector<Kept> kept;
 
  private:
   const std::vector<at::Tensor>& parameters_;
+};
+
+/// Where X may have its samples when all of them are the same: along each dimension whose places repeat with
+/// them.
+inline std::vector<visit::SampleAxis> axes_of_equal_samples(const at::Tensor& x, Index batch) {
+  std::vector<visit::SampleAxis> axes;
+  if (x.numel() == 0) return axes;
+  const int digits = x.element_size() == 8 ? 52 : x.element_size() == 4 ? 23 : 8;
+  const double tolerance = std::ldexp(x.abs().max().item<double>(), -digits / 2);
+  for (Index dimension = 0; dimension < x.dim() - 1; ++dimension) {
+    if (x.size(dimension) % batch != 0) continue;
+    const Index rows = x.size(dimension) / batch;
+    for (const bool by_turns : {false, true}) {
+      if (by_turns && rows == 1) continue;
+      const visit::SampleAxis axis{dimension, rows, by_turns};
+      const at::Tensor samples = axis.samples_first(x);
+      if ((samples - samples.narrow(0, 0, 1)).abs().max().item<double>() <= tolerance) axes.push_back(axis);
+    }
+  }
+  return axes;
+}
+
+/// Sees a forward pass of a batch of equal samples, and finds where each use has them.
+class SampleFinder final : public UseObserver {
+ public:
+  using UseObserver::UseObserver;
+
+  std::optional<visit::SampleAxis> axis_of(const visit::ParameterUse& use) override {
+    std::optional<visit::SampleAxis> axis;
+    const bool first = visit::SampleAxis{}.fits(use.input, batch_);
+    if (first) axis.emplace();
+    if (has_rows(use) && !(first && use.input.dim() <= 2)) {
+      const bool linear = use.kind == visit::ParameterUse::Kind::linear;
+      const at::Tensor x = use.input.detach();
+      const auto found = axes_of_equal_samples(linear ? x : x.to(at::kFloat).unsqueeze(-1), batch_);
+      // The first dimension may have the batch's extent by chance; of several others none is sure.
+      if (found.size() == 1) axis = found.front();
+    }
+    if (axis) axes.push_back(*axis);
+    return axis;
+  }
+
+  std::vector<visit::SampleAxis> axes;
 };
 
 /// Why the samples of a batch cannot be separated; empty when they can. One forward pass of another batch
@@ -127,11 +209,20 @@ inline std::string probe(const visit::Plan& plan, const at::Tensor& inputs) {
   if (inputs.size(0) == 1 || plan.probed->contains(shape)) return {};
   std::vector<Index> extents = inputs.sizes().vec();
   extents.front() = inputs.size(0) == 2 ? 3 : 2;
-  const auto observer = std::make_shared<UseObserver>(plan, extents.front());
+  const auto finder = std::make_shared<SampleFinder>(plan, extents.front());
   visit::OperatorObserver::observe(
-      observer, [&] { return plan.model.forward(private_copy(inputs.narrow(0, 0, 1).expand(extents))); });
-  if (observer->uncovered.empty()) plan.probed->insert(shape);
-  return observer->uncovered;
+      finder, [&] { return plan.model.forward(private_copy(inputs.narrow(0, 0, 1).expand(extents))); });
+  if (finder->uncovered.empty()) plan.probed->emplace(shape, std::move(finder->axes));
+  return finder->uncovered;
+}
+
+/// Whether each use has the samples as the first dimension, and they can be separated.
+inline bool samples_are_first(const visit::Plan& plan, const at::Tensor& inputs) {
+  if (!probe(plan, inputs).empty()) return false;
+  const auto found = plan.probed->find(inputs.sizes().slice(1).vec());
+  return found == plan.probed->end() ||
+         std::all_of(found->second.begin(), found->second.end(),
+                     [](const visit::SampleAxis& axis) { return axis.is_first(); });
 }
 
 }  // namespace culprit::engine::detail

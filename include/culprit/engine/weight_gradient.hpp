@@ -9,11 +9,13 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/convolution.h>
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include "culprit/engine/convolution_kernel.hpp"
 #include "culprit/visit/operator_observer.hpp"
@@ -62,6 +64,14 @@ inline at::Tensor convolution_gradient(const at::Tensor& rows, const at::Tensor&
   const at::Tensor left = rows.reshape({batch * use.groups, rows.size(1) / use.groups, positions});
   const at::Tensor right = columns.reshape({batch * use.groups, taps, positions});
   return at::bmm(left, right.transpose(1, 2)).reshape({batch, -1});
+}
+
+/// For each position of b samples, the row of its gradient in a table of b * (rows + 1) rows: one of the
+/// weight's `rows` for its sample, or the last, for positions without a gradient.
+inline at::Tensor embedding_rows(const visit::ParameterUse& use, const at::Tensor& x, std::int64_t rows) {
+  at::Tensor places = x.reshape({x.size(0), -1}).to(at::kLong);
+  if (use.padding_row >= 0) places = places.masked_fill(places.eq(use.padding_row), rows);
+  return places.add(at::arange(x.size(0), places.options()).mul(rows + 1).unsqueeze(1)).view({-1});
 }
 
 /// Writes tiles of gradients where they belong, for ConvolutionTiles.
@@ -131,8 +141,8 @@ struct ConvolutionCall {
 }  // namespace detail
 
 /// Gradient of the weight for each sample, [b, weight elements]: dY_b * unfold(X_b)^T for a convolution, with
-/// the roles of X and dY exchanged for a transposed one, and dY_b^T X_b over all positions for a linear
-/// layer.
+/// the roles of X and dY exchanged for a transposed one, dY_b^T X_b over all positions for a linear layer,
+/// and for a row of an embedding the sum of dY over the positions that have it.
 /// @param x   input of the use for b samples @param dy  gradient of its output for the same samples
 [[nodiscard]] inline at::Tensor weight_gradient(const visit::ParameterUse& use, at::IntArrayRef weight_shape,
                                                 const at::Tensor& x, const at::Tensor& dy) {
@@ -141,6 +151,12 @@ struct ConvolutionCall {
     const at::Tensor rows = dy.reshape({batch, -1, weight_shape[0]});
     const at::Tensor columns = x.reshape({batch, -1, weight_shape[1]});
     return at::bmm(rows.transpose(1, 2), columns).reshape({batch, -1});
+  }
+  if (use.kind == visit::ParameterUse::Kind::embedding) {
+    const at::Tensor rows = detail::embedding_rows(use, x, weight_shape[0]);
+    at::Tensor gradient = at::zeros({x.size(0) * (weight_shape[0] + 1), weight_shape[1]}, dy.options());
+    gradient.index_add_(0, rows, dy.reshape({-1, weight_shape[1]}));
+    return gradient.view({x.size(0), -1}).narrow(1, 0, c10::multiply_integers(weight_shape)).contiguous();
   }
   if (detail::has_tiles(use, weight_shape, x, dy) && dy.scalar_type() != at::kBFloat16)
     return detail::gradient_by_tiles(use, weight_shape, x, dy);
@@ -151,7 +167,7 @@ struct ConvolutionCall {
 /// What <u, gradient of the weight> depends on through each of its two factors.
 struct FactorGradients {
   at::Tensor dy;  ///< the use's own operation on X with each sample's u as its weight
-  at::Tensor x;   ///< and that operation's gradient for its input, at dY
+  at::Tensor x;   ///< and that operation's gradient for its input, at dY; undefined for an embedding
 };
 
 /// Gradients of sum over samples of <u_b, dY_b * unfold(X_b)^T> with respect to dY and X.
@@ -167,6 +183,12 @@ struct FactorGradients {
     const at::Tensor columns = x.reshape({batch, -1, weight_shape[1]});
     return {at::bmm(columns, weights.transpose(1, 2)).reshape(dy.sizes()),
             at::bmm(rows, weights).reshape(x.sizes())};
+  }
+  if (use.kind == visit::ParameterUse::Kind::embedding) {  // X are no numbers to differentiate by
+    const at::Tensor weights =
+        at::constant_pad_nd(u.view({batch, weight_shape[0], weight_shape[1]}), {0, 0, 0, 1});
+    const at::Tensor rows = detail::embedding_rows(use, x, weight_shape[0]);
+    return {weights.flatten(0, 1).index_select(0, rows).reshape(dy.sizes()), {}};
   }
   // A sample is a group of channels of one large sample, so that each has a weight of its own.
   const auto as_groups = [&](const at::Tensor& tensor) {
@@ -188,7 +210,7 @@ struct FactorGradients {
 [[nodiscard]] inline std::int64_t block_elements(const visit::ParameterUse& use, at::IntArrayRef weight_shape,
                                                  const at::Tensor& x, const at::Tensor& dy) {
   const std::int64_t weight = c10::multiply_integers(weight_shape);
-  if (use.kind == visit::ParameterUse::Kind::linear) return weight;
+  if (use.kind != visit::ParameterUse::Kind::convolution) return weight;
   const at::Tensor& rows = use.transposed ? x : dy;
   const std::int64_t positions = c10::multiply_integers(rows.sizes().slice(2));
   return weight + use.groups * c10::multiply_integers(weight_shape.slice(1)) * positions;

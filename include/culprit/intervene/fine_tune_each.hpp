@@ -58,7 +58,7 @@ class Slopes {
       }
       layers_[i].rows = at::zeros({row, plan_.units->layers()[i].size}, plan_.parameters[i].options());
     }
-    const auto taps = std::make_shared<engine::detail::TapInserter>(plan_, inputs.size(0));
+    const auto taps = std::make_shared<engine::detail::TapInserter>(plan_, inputs);
     taps->sink = [&](const visit::ParameterUse& use, const at::Tensor& dy) { take(use, dy); };
     const at::Tensor outputs =
         visit::OperatorObserver::observe(taps, [&] { return plan_.model.forward(inputs); });
@@ -113,7 +113,9 @@ class Slopes {
       const at::Tensor filters = at::tensor(chosen, at::kLong).to(dy.device());
       const at::Tensor x = use.input.narrow(0, sample, 1);
       at::Tensor of_chosen;
-      if (use.groups == 1 && !use.transposed) {  // a filter's gradient needs its own part of dY alone
+      const bool embedding = use.kind == visit::ParameterUse::Kind::embedding;
+      if (use.groups == 1 && !use.transposed &&
+          !embedding) {  // a filter's gradient needs its own part of dY alone
         std::vector<Index> shape = layer.shape;
         shape.front() = filters.numel();
         const Index axis = use.kind == visit::ParameterUse::Kind::linear ? -1 : 1;
@@ -153,7 +155,8 @@ class Nudge final : public visit::OperatorObserver {
   }
 
   void on_use(visit::ParameterUse use, at::Tensor& output) override {
-    if (use.transposed || use.input.dim() == 0 || use.input.size(0) != rows || output.size(0) != rows) {
+    if (use.transposed || use.kind == visit::ParameterUse::Kind::embedding || use.input.dim() == 0 ||
+        use.input.size(0) != rows || output.size(0) != rows) {
       uncovered = "an output whose channels are not the units";
       return;
     }
@@ -237,7 +240,7 @@ class FineTuning {
     const auto by_channel = [](const Layer& layer) { return layer.count == layer.shape.front(); };
     if (!std::ranges::all_of(plan_.units->layers(), by_channel)) return false;
     const engine::GradientScope scope(plan_.model);
-    return engine::detail::probe(plan_, rows({0, 0})).empty();
+    return engine::detail::samples_are_first(plan_, rows({0, 0}));
   }
 
   /// @return outputs of each trial; none: these cannot share a pass

@@ -33,6 +33,10 @@ class FlowRecorder final : public OperatorObserver {
       outlet.transposed = true;
       return;
     }
+    if (use.kind == ParameterUse::Kind::embedding) {  // its units are no channels
+      outlet.unknown = "aten::embedding";
+      return;
+    }
     if (use.bias.defined()) outlet.biases.push_back(use.bias);
     const bool linear = use.kind == ParameterUse::Kind::linear;
     if (linear && !use.bias.defined()) outlet.bias_added_later = true;  // where there is one: see trace()

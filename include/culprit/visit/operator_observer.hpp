@@ -23,7 +23,8 @@ namespace culprit::visit {
 struct ParameterUse {
   enum class Kind {
     convolution,  ///< y = conv(x, w): x [B, C, ...], w as ATen stores it (transposed: [C, O / groups, ...])
-    linear,       ///< y = x w^T: x [B, ..., in], w [out, in]
+    linear,       ///< y = x w^T: x [..., in], w [out, in]
+    embedding,    ///< y = w[x]: x [...] integers, w [rows, out]
   };
   Kind kind;
   std::size_t parameter;  ///< index into the observed parameters
@@ -33,6 +34,7 @@ struct ParameterUse {
       dilation;  ///< convolution only, one entry for each spatial dimension
   bool transposed = false;
   std::int64_t groups = 1;
+  std::int64_t padding_row = -1;  ///< embedding only: of the weight, whose gradient is 0; negative: none
 };
 
 /// One application of a batch norm; what it does not have is undefined.
@@ -122,6 +124,7 @@ class OperatorObserver : public c10::DebugInfoBase {
     if (name == "aten::linear") {
       return apply_linear(op, below, stack, arguments, 0, indices_, tensor_or_undefined(arguments[2]));
     }
+    if (name == "aten::embedding") return apply_embedding(op, below, stack, arguments);
     if (name == "aten::matmul") return apply_linear(op, below, stack, arguments, 0, transposed_, {});
     if (name == "aten::addmm" && op.schema().overload_name().empty() && is_one(arguments[3]) &&
         is_one(arguments[4])) {
@@ -184,6 +187,17 @@ class OperatorObserver : public c10::DebugInfoBase {
     if (!parameter || observed_beside(arguments, input + 1)) return false;
     run(op, below, stack,
         {ParameterUse::Kind::linear, *parameter, arguments[input].toTensor(), bias, {}, {}, {}});
+    return true;
+  }
+
+  bool apply_embedding(const c10::OperatorHandle& op, c10::DispatchKeySet below, torch::jit::Stack* stack,
+                       c10::ArrayRef<c10::IValue> arguments) {
+    const auto parameter = find(arguments[0], indices_);
+    const bool by_frequency = arguments[3].toBool();  // of the whole batch
+    if (!parameter || by_frequency || observed_beside(arguments, 0)) return false;
+    ParameterUse use{ParameterUse::Kind::embedding, *parameter, arguments[1].toTensor(), {}, {}, {}, {}};
+    use.padding_row = arguments[2].toInt();
+    run(op, below, stack, std::move(use));
     return true;
   }
 

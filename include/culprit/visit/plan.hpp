@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +11,7 @@
 #include "culprit/core/units.hpp"
 #include "culprit/select/layer_range.hpp"
 #include "culprit/visit/model_view.hpp"
+#include "culprit/visit/sample_axis.hpp"
 
 namespace culprit::visit {
 
@@ -32,8 +33,10 @@ struct Plan {
   std::vector<at::Tensor> parameters;  ///< one for each layer of `units`, in the same order
   std::vector<Outlet> outlets;         ///< one for each layer; empty: not traced
 
-  /// Shapes of one sample for which engine::Batched has seen that dimension 0 is the batch throughout.
-  std::shared_ptr<std::set<std::vector<Index>>> probed = std::make_shared<std::set<std::vector<Index>>>();
+  /// For shapes of one sample that engine::Batched has seen: where each use of a parameter, in the order of
+  /// the forward pass, has its samples.
+  using SampleAxes = std::map<std::vector<Index>, std::vector<SampleAxis>>;
+  std::shared_ptr<SampleAxes> probed = std::make_shared<SampleAxes>();
 
   /// Where the model is.
   [[nodiscard]] at::Device device() const { return parameters.front().device(); }
