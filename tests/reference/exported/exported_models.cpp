@@ -25,9 +25,6 @@ using culprit::Index;
 using culprit::Layer;
 using culprit::Profiler;
 
-using LoopProfiler = Profiler<culprit::aggregate::MeanAbs, culprit::standardize::ZScore,
-                              culprit::visit::ConvFilters, culprit::engine::Loop>;
-
 std::filesystem::path exported(const std::string& name) {
   return std::filesystem::path(CULPRIT_EXPORTED_MODELS) / (name + ".pt");
 }
@@ -56,22 +53,30 @@ std::string replaced(std::string text, std::string_view from, std::string_view t
   return at == std::string::npos ? "" : text.replace(at, std::string::npos, to);
 }
 
-/// Batched against Loop with two samples; equal up to rounding, and without falling back to Loop.
-void check_batched(const std::string& name) {
+/// Filters, neurons and embeddings, and not the tensors of places and tokens, which a transformer adds.
+struct Weights {
+  bool operator()(at::IntArrayRef shape) const { return shape.size() == 2 || shape.size() == 4; }
+};
+
+/// Batched against Loop; equal up to rounding, and without falling back to Loop.
+template <class Visitor>
+void check_batched(const std::string& name, const torch::Tensor& inputs, const Visitor& visitor) {
   auto model = torch::jit::load(exported(name).string());
   model.to(torch::kDouble);
-  const auto plan = Profiler().plan(model);
-  const auto inputs = random_images(2, 64);
+  using culprit::aggregate::MeanAbs, culprit::standardize::ZScore;
+  const Profiler profiler{MeanAbs{}, ZScore{}, visitor};
+  const Profiler one_by_one{MeanAbs{}, ZScore{}, visitor, culprit::engine::Loop{}};
+  const culprit::visit::Plan plan = profiler.plan(model);
   const auto targets = torch::tensor({3, 141}, torch::kLong);
 
   WarningRecorder recorder;
   culprit::engine::BatchResult batched;
   {
     const c10::WarningUtils::WarningHandlerGuard guard(&recorder);
-    batched = Profiler().batch(plan, inputs, targets);
+    batched = profiler.batch(plan, inputs, targets);
   }
-  CHECK(recorder.messages.empty());
-  const auto loop = LoopProfiler().batch(plan, inputs, targets);
+  CHECK(recorder.messages == std::vector<std::string>{});
+  const culprit::engine::BatchResult loop = one_by_one.batch(plan, inputs, targets);
 
   double worst = 0;
   for (const Layer& layer : plan.units->layers()) {
@@ -143,7 +148,7 @@ TEST_CASE("filters that Inception v3 does not use are dead in its published stat
 
 TEST_CASE("an exported ResNet-50 runs batched, each convolution with its batch norm", "[reference]") {
   if (!have_exported()) return;
-  check_batched("resnet50");
+  check_batched("resnet50", random_images(2, 64), culprit::visit::ConvFilters{});
   auto model = torch::jit::load(exported("resnet50").string());
   model.to(torch::kDouble);
   const auto units = culprit::visit::trace(Profiler().plan(model), random_images(1, 64)).units;
@@ -162,7 +167,7 @@ TEST_CASE("an exported ResNet-50 runs batched, each convolution with its batch n
 TEST_CASE("an exported DenseNet-121 runs batched, a batch norm only where one reads a layer alone",
           "[reference]") {
   if (!have_exported()) return;
-  check_batched("densenet121");
+  check_batched("densenet121", random_images(2, 64), culprit::visit::ConvFilters{});
   auto model = torch::jit::load(exported("densenet121").string());
   model.to(torch::kDouble);
   const auto units = culprit::visit::trace(Profiler().plan(model), random_images(1, 64)).units;
@@ -186,4 +191,13 @@ TEST_CASE("Interventions act on a scope of an exported DenseNet-121 and ResNet-5
   INFO(name);
   const auto model = torch::jit::load(exported(name).string());
   culprit::test::check_interventions(model, random_images(3, 64).to(torch::kFloat), 20);
+}
+
+TEST_CASE("exported transformers are computed batched", "[reference]") {
+  if (!have_exported()) return;
+  check_batched("vision_transformer", random_images(2, 32), Weights{});
+  torch::manual_seed(culprit::test::seed());
+  torch::Tensor words = torch::randint(1, 50, {2, 9}, torch::kLong);
+  words.index_put_({torch::indexing::Slice(), 8}, 0);  // padding
+  check_batched("text_transformer", words, Weights{});
 }
