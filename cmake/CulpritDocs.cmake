@@ -38,6 +38,7 @@ if(CULPRIT_DOXYGEN_AWESOME)
   set(DOXYGEN_HTML_EXTRA_STYLESHEET "${CULPRIT_DOXYGEN_AWESOME}/doxygen-awesome.css"
                                     "${CULPRIT_DOXYGEN_AWESOME}/doxygen-awesome-sidebar-only.css")
 endif()
+list(APPEND DOXYGEN_HTML_EXTRA_STYLESHEET "${PROJECT_SOURCE_DIR}/docs/site/site.css")
 
 doxygen_add_docs(docs "${PROJECT_SOURCE_DIR}/docs" "${PROJECT_SOURCE_DIR}/include"
                  COMMENT "Writing ${PROJECT_BINARY_DIR}/html/index.html")

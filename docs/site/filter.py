@@ -105,7 +105,7 @@ def with_doxygen_links(line, page, linked):
             return f"[{text}](@ref {label(file)}{'-' + anchor if anchor else ''})"
         if file.suffix == ".hpp" and ROOT / "include" in file.parents:
             return f"[{text}]({file.name.replace('_', '__').replace('.', '_8')}_source.html)"
-        return f"[{text}]({target})" if DOCS in file.parents else text  # the site has no page for it
+        return match[0] if DOCS / "figures" in file.parents else text  # else the site has no page for it
 
     parts = re.split(r"(`[^`]*`)", line)  # a link's text may be code, but no link is within code
     if any("](" in part for part in parts[1::2]):

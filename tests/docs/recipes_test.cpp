@@ -81,17 +81,18 @@ static_assert(cu::Loss<Focal>);
 
 // [detection]
 /// A one-stage detector's: for each cell whether there is an object, and where there is one its box.
-/// outputs and targets [B, 5, H, W]: channel 0 the object (a logit; 0 or 1), the others the box.
+/// outputs and targets [B, 5, H, W]: channel 0 the object (a logit; 0, 1, or -1 for a cell that does not
+/// count), the others the box.
 struct Detection {
   static constexpr std::string_view name = "detection";
   double box_weight = 5.0;
 
   at::Tensor operator()(const at::Tensor& outputs, const at::Tensor& targets) const {  // -> [B]
     const at::Tensor object = targets.select(1, 0);
-    const at::Tensor found =
-        at::binary_cross_entropy_with_logits(outputs.select(1, 0), object, {}, {}, at::Reduction::None);
+    const at::Tensor found = at::binary_cross_entropy_with_logits(outputs.select(1, 0), object.clamp_min(0.0),
+                                                                  {}, {}, at::Reduction::None);
     const at::Tensor box = at::smooth_l1_loss(outputs.slice(1, 1), targets.slice(1, 1), at::Reduction::None);
-    return (found + box_weight * object * box.sum(1)).sum({1, 2});
+    return ((found + box_weight * object * box.sum(1)) * object.ge(0.0)).sum({1, 2});
   }
   std::string description() const { return "detection, boxes times " + std::to_string(box_weight); }
 };
@@ -261,12 +262,13 @@ TEST_CASE("Recipe: a detector's loss", "[recipes]") {
   check_first_unit(cu::Profile(plan.units, cu::row_of(raw, 0)),
                    Detection{}(outputs, targets.slice(0, 0, 1)).sum(), weight);
   // [one_box]
-  // Which filters are to blame for one box: a target that asks for nothing else, by a loss that looks there.
-  at::Tensor only = inputs.new_zeros({1, 5, 5, 5});
-  only.select(2, 2).select(2, 3).copy_(targets[0].select(1, 2).select(1, 3));
-  const auto of_one_box = profiler.batch(plan, inputs.slice(0, 0, 1), only).profiles;  // [1, units]
+  at::Tensor only = at::full_like(targets.slice(0, 0, 1), -1.0);  // no cell of the first picture counts,
+  only.slice(2, 2, 3).slice(3, 3, 4).copy_(targets.slice(0, 0, 1).slice(2, 2, 3).slice(3, 3, 4));  // but one
+  const auto of_one_cell = profiler.batch(plan, inputs.slice(0, 0, 1), only).profiles;  // [1, units]
   // [/one_box]
-  CHECK(of_one_box.size(1) == 11);
+  const auto cell = [](const at::Tensor& all) { return all.slice(0, 0, 1).slice(2, 2, 3).slice(3, 3, 4); };
+  check_first_unit(cu::Profile(plan.units, cu::row_of(cu::to_matrix(of_one_cell), 0)),
+                   Detection{}(cell(model->forward(inputs)), cell(targets)).sum(), weight);
 }
 
 TEST_CASE("Recipe: regression", "[recipes]") {
