@@ -4,9 +4,10 @@
 
 A page in docs/ is written as GitHub shows it: here its headings get the labels, and its links the form, that Doxygen
 needs. In a header of include/ the members that a policy has because its contract asks for them (concepts.hpp) get
-the contract's words.
+the contract's words, and lines of a comment that are indented stay lines.
 """
 
+import html
 import pathlib
 import re
 import sys
@@ -15,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 FENCE = re.compile(r"\s*(```+|~~~+)")
 HEADING = re.compile(r"(#+) +(.*?) *")
+EXAMPLE = re.compile(r"( *///)   (\S.*)")
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 # Role by folder, or file -> what a line begins with -> what the contract says of that member.
@@ -128,11 +130,22 @@ def filtered_page(page):
             yield "" if re.fullmatch(r"<!--.*-->", line) else with_doxygen_links(line, page, linked)
 
 
+def with_examples(lines):
+    """Lines of a comment that are indented by two more than its text, as one block."""
+    for i, line in enumerate(lines):
+        if match := EXAMPLE.fullmatch(line):
+            begins = not EXAMPLE.fullmatch(lines[i - 1])
+            ends = not EXAMPLE.fullmatch(lines[i + 1])
+            yield f"{match[1]} {'<pre>' if begins else ''}{html.escape(match[2], quote=False)}{'</pre>' if ends else ''}"
+        else:
+            yield line
+
+
 def filtered_header(header):
     path = header.relative_to(ROOT / "include" / "culprit").with_suffix("").as_posix()
     contracts = [words for role, words in CONTRACTS.items() if f"{path}/".startswith(role)]
     documented = False
-    for line in header.read_text().splitlines():
+    for line in with_examples(header.read_text().splitlines()):
         words = [
             text for contract in contracts for start, text in contract.items() if re.match(r"  " + start, line)
         ]
@@ -143,8 +156,12 @@ def filtered_header(header):
 
 def main():
     file = pathlib.Path(sys.argv[1]).resolve()
-    lines = filtered_page(file) if file.suffix == ".md" else filtered_header(file)
-    print("\n".join(lines))
+    if file.suffix == ".md":
+        print("\n".join(filtered_page(file)))
+    elif file.suffix == ".hpp":
+        print("\n".join(filtered_header(file)))
+    else:
+        print(file.read_text(), end="")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@
 
 namespace culprit {
 
-using Index = std::int64_t;
+using Index = std::int64_t;  ///< numbers, counts and extents of tensors
 
 /// One parameter tensor whose parts are units, and what the data flow tells about it.
 struct Layer {
