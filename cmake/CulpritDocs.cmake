@@ -42,6 +42,9 @@ list(APPEND DOXYGEN_HTML_EXTRA_STYLESHEET "${PROJECT_SOURCE_DIR}/docs/site/site.
 
 doxygen_add_docs(docs "${PROJECT_SOURCE_DIR}/docs" "${PROJECT_SOURCE_DIR}/include"
                  COMMENT "Writing ${PROJECT_BINARY_DIR}/html/index.html")
+# Doxygen lets the pages lie of what is there no more.
+add_custom_target(docs_clean COMMAND "${CMAKE_COMMAND}" -E rm -rf "${PROJECT_BINARY_DIR}/html")
+add_dependencies(docs docs_clean)
 add_custom_command(
   TARGET docs
   POST_BUILD

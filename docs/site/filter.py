@@ -23,7 +23,7 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 CONTRACTS = {
     "": {
         r"static constexpr std::string_view name =": "Name in fingerprints and tables.",
-        r"\[\[nodiscard\]\] std::string description\(\)": "Name and hyper-parameters, as fingerprints and tables have them.",
+        r"\[\[nodiscard\]\] std::string description\(\)": "Name and hyper-parameters, as fingerprints have them.",
     },
     "aggregate": {
         r"static constexpr T map\(": "What is combined of a parameter's gradient.",
@@ -32,7 +32,7 @@ CONTRACTS = {
         r"static constexpr Granularity granularity =": "What a unit is.",
     },
     "standardize": {
-        r"\[\[nodiscard\]\] (constexpr )?double operator\(\)": "Raw number of a unit, and what is usual for it -> comparable number.",
+        r"\[\[nodiscard\]\] (constexpr )?double operator\(\)": "A unit's raw number -> one comparable between units.",
         r"\[\[nodiscard\]\] (constexpr )?double derivative\(": "Of the result by the raw number.",
         r"static constexpr bool needs_quantiles": "Whether it reads median and mad.",
     },
@@ -40,17 +40,17 @@ CONTRACTS = {
         r"\[\[nodiscard\]\] bool operator\(\)": "Whether a parameter of that shape holds units.",
     },
     "distance": {
-        r"\[\[nodiscard\]\] double operator\(\)": "Of two profiles of the same units, float64 [units]; 0 for equal ones.",
+        r"\[\[nodiscard\]\] double operator\(\)": "Of two profiles of the same units, float64 [units]; 0: equal.",
     },
     "select": {
-        r"\[\[nodiscard\]\] std::vector<Index> operator\(\)": "Which of the candidates, ascending unit numbers, are taken.",
+        r"\[\[nodiscard\]\] std::vector<Index> operator\(\)": "Which of the candidates, ascending units, are taken.",
     },
     "loss": {
-        r"\[\[nodiscard\]\] at::Tensor operator\(\)": "Outputs [B, ...] and targets [B, ...] -> one for each sample, [B].",
-        r"\[\[nodiscard\]\] at::Tensor gradient\(": "Of each sample's loss by its outputs, with the outputs' shape.",
+        r"\[\[nodiscard\]\] at::Tensor operator\(\)": "Outputs, targets [B, ...] -> one for each sample, [B].",
+        r"\[\[nodiscard\]\] at::Tensor gradient\(": "Of each sample's loss by its outputs, in their shape.",
     },
     "intervene": {
-        r"\[\[nodiscard\]\] at::Tensor operator\(\)\(const visit::Plan": "Makes the change; returns the sample's input from then on.",
+        r"\[\[nodiscard\]\] at::Tensor operator\(\)\(const visit::Plan": "Makes the change; returns the input after it.",
     },
 }
 
@@ -149,7 +149,8 @@ def filtered_header(header):
         words = [
             text for contract in contracts for start, text in contract.items() if re.match(r"  " + start, line)
         ]
-        yield f"  /** {words[0]} */ {line}" if words and not documented and "///<" not in line else line
+        missing = words and not documented and "///<" not in line
+        yield f"  /** {words[0]} */ {line}" if missing else line
         if not line.startswith("  template <"):
             documented = line.strip().startswith("///")
 

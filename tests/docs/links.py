@@ -43,13 +43,13 @@ class Text:
     def __init__(self, file):
         text = file.read_text()
         self.names = {slug(heading) for heading in headings(text)}
-        # Spans of code are left out, but not links whose text is code.
-        lines = (re.sub(r"(?<!\[)`[^`]*`(?!\])", "", line) for line, is_text in outside_code(text.splitlines()) if is_text)
-        self.links = [match[3] for match in LINK.finditer("\n".join(lines))]
+        lines = [line for line, is_text in outside_code(text.splitlines()) if is_text]
+        self.links = [match[3] for match in LINK.finditer(re.sub(r"`[^`\n]*`", "code", "\n".join(lines)))]
 
 
 def dead_links(pages, root):
     """@param pages  file -> Page or Text"""
+    names = {file: page.names for file, page in pages.items()}
     for file, page in pages.items():
         for link in page.links:
             address = urllib.parse.urlsplit(link)
@@ -58,7 +58,7 @@ def dead_links(pages, root):
             target = (file.parent / urllib.parse.unquote(address.path)).resolve() if address.path else file
             if not target.exists() or (root != target and root not in target.parents):
                 yield f"{file.relative_to(root)}: no file {link}"
-            elif address.fragment and target in pages and urllib.parse.unquote(address.fragment) not in pages[target].names:
+            elif address.fragment and urllib.parse.unquote(address.fragment) not in names.get(target, [address.fragment]):
                 yield f"{file.relative_to(root)}: nothing of that name at {link}"
 
 

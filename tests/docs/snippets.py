@@ -6,8 +6,8 @@
 
 In README.md and docs/, a block of code with a comment `<!-- from FILE [NAME] -->` in the line before it is the
 region NAME of that file of the project: the lines between `// [NAME]` and `// [/NAME]`, or # for //, without their
-common indentation; regions of one name are joined by an empty line. With `<!-- from FILE [NAME] sentences -->` it is the
-region's texts that begin with "culprit: ", one after another. Every block of C++ has such a comment.
+common indentation; regions of one name are joined by an empty line. With `<!-- from FILE [NAME] sentences -->` it is
+the region's texts that begin with "culprit: ", one after another. Every block of C++ has such a comment.
 
 Prints what differs, by file and line, and exits with 1; --write changes the documents instead.
 """
