@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 #
-# What is checked about the sources themselves, as tests: the format, the code in the documentation, the linter, every
-# header alone under two compilers, the sanitizers, the device code, and projects that use the package.
+# What is checked about the sources themselves, as tests: the format, the documentation, the linter, every header alone
+# under two compilers, the sanitizers, the device code, and projects that use the package.
 find_program(CULPRIT_CLANG_FORMAT NAMES clang-format-14)
 find_program(CULPRIT_CLANG_TIDY NAMES clang-tidy-14)
 find_program(CULPRIT_CLANG NAMES clang++-14)
+find_program(CULPRIT_DOXYGEN NAMES doxygen)
 find_package(CUDAToolkit 12.8 QUIET)  # the first that knows all architectures of the preset
 
 # culprit_add_check(NAME NEEDED TOOL command...): a test that is listed as skipped where the tool is missing.
@@ -27,6 +28,10 @@ culprit_add_check(check/format clang-format-14 "${CULPRIT_CLANG_FORMAT}" "${CULP
 
 # The code in the documentation is that of the files it names.
 culprit_add_check(check/snippets python3 "${CULPRIT_PYTHON}" "${CULPRIT_PYTHON}" tests/docs/snippets.py)
+
+# Links in the documentation lead somewhere, and everything public is documented.
+culprit_add_check(check/links python3 "${CULPRIT_PYTHON}" "${CULPRIT_PYTHON}" tests/docs/links.py)
+culprit_add_check(check/docs doxygen "${CULPRIT_DOXYGEN}" "${CMAKE_COMMAND}" --workflow --preset docs)
 
 # Those that compile use all processors themselves.
 cmake_host_system_information(RESULT processors QUERY NUMBER_OF_LOGICAL_CORES)

@@ -104,6 +104,7 @@ concept DifferentiableAggregation = Aggregation<A> &&
     });
 // [/aggregation]
 
+/// What an aggregation takes for a unit: its member `granularity` if it has one, else Granularity::filter.
 template <Aggregation A>
 [[nodiscard]] constexpr Granularity granularity_of() {
   if constexpr (requires { A::granularity; }) {
@@ -130,6 +131,7 @@ concept DifferentiableStandardization = Standardization<S> &&
 };
 // [/standardization]
 
+/// Whether a standardization reads quantiles: its member `needs_quantiles` if it has one, else false.
 template <Standardization S>
 [[nodiscard]] constexpr bool needs_quantiles(const S& policy) {
   if constexpr (requires { policy.needs_quantiles; }) {

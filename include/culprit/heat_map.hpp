@@ -40,16 +40,16 @@ enum class Channels {
 
 /// The two saliencies that become 0 and 1 of a heat map.
 struct HeatScale {
-  double low = 0.0;
-  double high = 1.0;
+  double low = 0.0;   ///< becomes 0
+  double high = 1.0;  ///< becomes 1
 };
 
 /// From pixel saliency to a map of 0 to 1 as the paper shows it: clipped to two percentiles, scaled, and
 /// smoothed by a 3x3 Gaussian.
 struct HeatMap {
-  double low_percentile = 90.0;
-  double high_percentile = 99.0;
-  bool smooth = true;  ///< by 1/16 * (1 2 1)^T (1 2 1), the picture's edge repeated outside
+  double low_percentile = 90.0;   ///< what is below becomes 0
+  double high_percentile = 99.0;  ///< what is above becomes 1
+  bool smooth = true;             ///< by 1/16 * (1 2 1)^T (1 2 1), the picture's edge repeated outside
 
   /// The percentiles, interpolated linearly, over the pixels of one map, or of several that share a scale.
   /// @param saliencies  [H, W] each

@@ -34,9 +34,10 @@ struct Neighbor {
   Index index;      ///< place among the profiles that were searched
   double distance;  ///< to the query; of distance::Cosine, 1 - distance is the similarity
 
-  [[nodiscard]] bool operator==(const Neighbor&) const = default;
+  [[nodiscard]] bool operator==(const Neighbor&) const = default;  ///< index and distance
 };
 
+/// How Neighbors searches.
 struct NeighborOptions {
   Index k = 10;                               ///< how many for each query
   std::optional<std::vector<Index>> among{};  ///< the rows that are searched, ascending; nothing: all

@@ -31,8 +31,8 @@ namespace culprit {
 
 /// One input with its target: input [C, H, W] (or what the model takes, without the batch dimension).
 struct Sample {
-  at::Tensor input;
-  Index target = 0;
+  at::Tensor input;  ///< [C, H, W], or what the model takes
+  Index target = 0;  ///< its class
 };
 
 /// What becomes of a sample in whose gradients there is NaN or infinity.
@@ -45,7 +45,7 @@ enum class NonFinite {
 struct FitOptions {
   std::string preprocessing{};  ///< canonical text of how input was made, kept in the fingerprint
   std::function<void(Index samples)> progress{};  ///< called after each batch with the samples done so far
-  NonFinite non_finite = NonFinite::refuse;
+  NonFinite non_finite = NonFinite::refuse;       ///< what becomes of a sample whose gradients are not finite
 };
 
 /// Which rows of some raw profiles have no NaN and no infinity: bool [B].
@@ -86,10 +86,11 @@ class Profiler {
   using LossRequirements = decltype(detail::require_loss<L>());
 
  public:
-  using Aggregation = A;
-  using Standardization = S;
-  using Engine = E;
+  using Aggregation = A;      ///< the policy's type
+  using Standardization = S;  ///< the policy's type
+  using Engine = E;           ///< the policy's type
 
+  /// A profiler of these policies; without any, the paper's.
   explicit Profiler(A aggregation = {}, S standardization = {}, V visitor = {}, E engine = {}, L loss = {})
       : aggregation_(std::move(aggregation)),
         standardization_(std::move(standardization)),
@@ -106,6 +107,7 @@ class Profiler {
     return limited;
   }
 
+  /// The policy that makes raw numbers comparable.
   [[nodiscard]] const S& standardization() const noexcept { return standardization_; }
 
   /// The model's units in profile order, and its parameters that hold them.

@@ -5,9 +5,9 @@
     python3 tests/docs/snippets.py [--write]
 
 In README.md and docs/, a block of code with a comment `<!-- from FILE [NAME] -->` in the line before it is the
-region NAME of that file of the project: the lines between `// [NAME]` and `// [/NAME]`, without their common
-indentation; regions of one name are joined by an empty line. With `<!-- from FILE [NAME] sentences -->` it is the
-region's texts that begin with "culprit: ", one after another. In docs/policies every block of C++ has such a comment.
+region NAME of that file of the project: the lines between `// [NAME]` and `// [/NAME]`, or # for //, without their
+common indentation; regions of one name are joined by an empty line. With `<!-- from FILE [NAME] sentences -->` it is
+the region's texts that begin with "culprit: ", one after another. Every block of C++ has such a comment.
 
 Prints what differs, by file and line, and exits with 1; --write changes the documents instead.
 """
@@ -30,12 +30,12 @@ def region(path, name):
         raise ValueError(f"no file {path}")
     parts, inside = [], False
     for line in file.read_text().splitlines():
-        if line.strip() == f"// [{name}]":
+        if line.strip() in (f"// [{name}]", f"# [{name}]"):
             if inside:
                 raise ValueError(f"{path}: [{name}] begins within itself")
             inside = True
             parts.append([])
-        elif line.strip() == f"// [/{name}]":
+        elif line.strip() in (f"// [/{name}]", f"# [/{name}]"):
             if not inside:
                 raise ValueError(f"{path}: [/{name}] without [{name}]")
             inside = False
@@ -91,7 +91,7 @@ def checked(document):
                     block = expected
             except ValueError as error:
                 wrong.append(f"{name}:{i}: {error}")
-        elif name.startswith("docs/policies/") and fence[2].lower() in ("cpp", "c++", "cxx", "cc", "hpp"):
+        elif fence[2].lower() in ("cpp", "c++", "cxx", "cc", "hpp"):
             wrong.append(f"{name}:{i + 1}: a block of C++ without <!-- from FILE [NAME] --> in the line before")
         comment = None
         right += [line, *block, *lines[end : end + 1]]

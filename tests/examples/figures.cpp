@@ -10,11 +10,9 @@
 #include <string_view>
 #include <vector>
 
-#include "examples/page_parts.hpp"
+#include "examples/explained_sample.hpp"
 #include "examples/svg_parts.hpp"
 #include "examples/well_formed.hpp"
-#include "figures/base64.hpp"
-#include "figures/enlarge.hpp"
 #include "figures/profile_figure.hpp"
 #include "figures/report_page.hpp"
 #include "figures/top_units.hpp"
@@ -28,9 +26,9 @@ using figures::LayerSpan;
 using figures::ProfileOptions;
 using figures::Series;
 using test::error_of;
+using test::explained_sample;
 using test::flaw;
 using test::numbers;
-using test::outward_addresses;
 using test::stretches;
 
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
@@ -68,74 +66,7 @@ std::size_t units_of(const std::vector<LayerSpan>& layers) {
 const std::vector<LayerSpan> three_layers{{"a.weight", 0, 2}, {"b.weight", 2, 1}, {"c.weight", 3, 5}};
 const std::vector<double> eight_values{1, 4, -1, 0.5, 3, 2, -2, 2};
 
-figures::ExplainedSample sample() {
-  return {.name = "dog/0121.jpg",
-          .png = "not looked into",
-          .confidences = {{"deer", 0.75, false, true}, {"dog", 0.25, true, false}},
-          .units = {{"layer1.0.conv1.weight", 7, 6.25, 0.5}, {"conv1.weight", 3, 1.5, 0.25}},
-          .figures = {}};
-}
-
 }  // namespace
-
-TEST_CASE("the check for well-formed figures sees what is wrong", "[figures]") {
-  CHECK(flaw("<svg><g a=\"1\" b=\"2\">x &amp; y</g><p/></svg>\n").empty());
-  for (const std::string_view wrong :
-       {"", "text", "<svg>", "<svg></g>", "<svg/><svg/>", "<svg>a & b</svg>", "<svg a=1/>", "<svg a=\"<\"/>",
-        "<svg a=\"1\" a=\"2\"/>", "<svg>\x01</svg>", "<svg>a < b</svg>", "<svg>&nbsp;</svg>", "<svg/>x",
-        "<svg>a > b</svg>", "<svg a=\"1\"b=\"2\"/>", "<svg =\"1\"/>", "</svg>", "<>"}) {
-    CAPTURE(wrong);
-    CHECK_FALSE(flaw(wrong).empty());
-  }
-}
-
-TEST_CASE("numbers in figures have no trailing zeros, no exponent and no negative zero", "[figures]") {
-  CHECK(figures::fixed(1.0, 2) == "1");
-  CHECK(figures::fixed(-0.001, 2) == "0");
-  CHECK(figures::fixed(120.0, 0) == "120");
-  CHECK(figures::fixed(1e22, 1) == "10000000000000000000000");
-  CHECK(figures::fixed(-2.504, 2) == "-2.5");
-  CHECK(figures::readable(3) == "3.00");
-  CHECK(figures::readable(-12.345) == "−12.35");
-  CHECK(figures::readable(0.00001234) == "1.23 × 10⁻⁵");
-  CHECK(figures::readable(0) == "0.00");
-  CHECK(figures::percent(0.12345) == "12.3 %");
-  CHECK(figures::percent(0.99999) == "> 99.9 %");
-  CHECK(figures::percent(1) == "100 %");
-  CHECK(figures::percent(1e-9) == "< 0.1 %");
-  CHECK(figures::percent(-0.25) == "−25 %");
-  CHECK(figures::percent(-1e-9) == "0 %");
-}
-
-TEST_CASE("text from file names is safe in markup whatever its bytes", "[figures]") {
-  CHECK(figures::escaped("a<b>&\"c'") == "a&lt;b&gt;&amp;&quot;c&#39;");
-  CHECK(figures::escaped("gr\xc3\xbc\xc3\x9f \xf0\x9f\xa6\x88") == "gr\xc3\xbc\xc3\x9f \xf0\x9f\xa6\x88");
-  const std::string_view replacement = "\xef\xbf\xbd";
-  for (const std::string_view broken : {"\xff", "\xc3", "\x01", "\x7f", "\x80", "\xc0"}) {
-    CHECK(figures::escaped(broken) == replacement);
-  }
-  CHECK(figures::escaped("\xe0\x80\x80").find('\xe0') == std::string::npos);
-  CHECK(figures::escaped("\xed\xa0\x80").find('\xed') == std::string::npos);
-  CHECK(figures::escaped("\xef\xbf\xbf").find("\xef\xbf\xbf") == std::string::npos);
-  CHECK(figures::escaped("\xf4\x90\x80\x80").find('\xf4') == std::string::npos);
-  std::string all;
-  for (int byte = 0; byte < 256; ++byte) all += static_cast<char>(byte);
-  const std::vector<LayerSpan> layers{{all, 0, 1}};
-  const std::vector<double> value{1};
-  const std::vector<Series> series{{all, value}};
-  CHECK(flaw(figures::profile_svg(layers, series, {.title = all, .value_name = all})) == "");
-}
-
-TEST_CASE("base64 follows the test vectors of RFC 4648", "[figures]") {
-  CHECK(figures::base64("").empty());
-  CHECK(figures::base64("f") == "Zg==");
-  CHECK(figures::base64("fo") == "Zm8=");
-  CHECK(figures::base64("foo") == "Zm9v");
-  CHECK(figures::base64("foob") == "Zm9vYg==");
-  CHECK(figures::base64("fooba") == "Zm9vYmE=");
-  CHECK(figures::base64("foobar") == "Zm9vYmFy");
-  CHECK(figures::base64("\xff\xfe\xfd") == "//79");
-}
 
 TEST_CASE("thinning a curve keeps its ends and extremes within the budget", "[figures]") {
   for (const std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{4}, std::size_t{5},
@@ -390,7 +321,7 @@ TEST_CASE("figures have the same bytes for the same input", "[figures]") {
   const std::vector<Series> series{{"one", values}};
   const ProfileOptions options{.title = "t", .marked = {3, 1, 2}};
   CHECK(figures::profile_svg(layers, series, options) == figures::profile_svg(layers, series, options));
-  figures::ReportPage page{.title = "t", .lead = "l", .samples = {sample()}};
+  figures::ReportPage page{.title = "t", .lead = "l", .samples = {explained_sample()}};
   CHECK(figures::report_html(page) == figures::report_html(page));
 }
 
@@ -430,111 +361,4 @@ TEST_CASE("profile figures refuse what does not fit together", "[figures]") {
   CHECK(code(three_layers, half_band, {.title = "t"}) == ErrorCode::shape);
   CHECK(code(three_layers, series, {.title = "t", .marked = {8}}) == ErrorCode::argument);
   CHECK(code(three_layers, series, {.title = "t", .left_out = {8}}) == ErrorCode::argument);
-}
-
-TEST_CASE("bars are as long as their z, in the given order, negative ones to the left", "[figures]") {
-  const std::vector<figures::BlamedUnit> units{
-      {"a<b.weight", 3, 4, 0.1}, {"c.weight", 0, 2, 0.2}, {"d.weight", 12, -1, 0.3}};
-  for (const double width : {320.0, 640.0}) {
-    const std::string svg = figures::top_units_svg(units, {.title = "t", .width = width});
-    CHECK(flaw(svg) == "");
-    CHECK(svg.find(">a&lt;b:3</text>") < svg.find(">c:0</text>"));
-    CHECK(svg.find(">c:0</text>") < svg.find(">d:12</text>"));
-    CHECK(svg.find(">−1.00</text>") != std::string::npos);
-    const auto bars =
-        numbers(svg, R"re(<rect class="fill-0" x="([0-9.]+)" y="([0-9.]+)" width="([0-9.]+)")re");
-    REQUIRE(bars.size() == 3);
-    CHECK(bars[0][2] == Approx(4 * bars[2][2]).margin(0.03));
-    CHECK(bars[1][2] == Approx(2 * bars[2][2]).margin(0.03));
-    CHECK(bars[0][0] == bars[1][0]);
-    CHECK(bars[2][0] + bars[2][2] == Approx(bars[0][0]).margin(0.02));
-    CHECK(bars[0][1] < bars[1][1]);
-    CHECK(bars[1][1] < bars[2][1]);
-  }
-  const Error error = error_of([&] {
-    const std::vector<figures::BlamedUnit> broken{{"c.weight", 5, not_a_number, 0}};
-    figures::top_units_svg(broken, {.title = "t"});
-  });
-  CHECK(error.code() == ErrorCode::numeric);
-  CHECK(error.place() == "z of c:5");
-  CHECK(error_of([] {
-          const std::vector<figures::BlamedUnit> broken{{"c.weight", 5, 0, infinity}};
-          figures::top_units_svg(broken, {.title = "t"});
-        }).place() == "saliency of c:5");
-  CHECK(error_of([] { figures::top_units_svg({}, {.title = "t"}); }).code() == ErrorCode::argument);
-}
-
-TEST_CASE("a page of samples is one well-formed document that asks the network for nothing", "[figures]") {
-  const std::vector<Series> series{{"one", eight_values}};
-  const std::string figure = figures::profile_svg(three_layers, series, {.title = "t"});
-  figures::ExplainedSample first = sample();
-  first.name = "a<&>\".png";
-  first.figures = {{figure, figure, "wide & narrow"}, {figure}};
-  figures::ExplainedSample second = sample();
-  second.confidences = {{"dog", 1, true, true}};
-  const figures::ReportPage page{.title = "Who <is> it?",
-                                 .lead = "Some words.",
-                                 .facts = {{"Model", "m & n"}},
-                                 .samples = {first, second}};
-  const std::string html = figures::report_html(page);
-  CHECK(flaw(html) == "");
-  CHECK(html.starts_with("<!DOCTYPE html>\n"));
-  for (const std::string_view part :
-       {"Who &lt;is&gt; it?", "m &amp; n", "a&lt;&amp;&gt;&quot;.png", "75 %", "25 %", "layer1.0.conv1",
-        "6.25", "data:image/png;base64,bm90IGxvb2tlZCBpbnRv", "deer instead of dog", "dog (correct)",
-        "wide &amp; narrow"}) {
-    CAPTURE(part);
-    CHECK(html.find(part) != std::string::npos);
-  }
-  CHECK(outward_addresses(html).empty());
-  CHECK(html.find("prefers-color-scheme: dark") != std::string::npos);
-  CHECK(html.find("name=\"viewport\"") != std::string::npos);
-}
-
-TEST_CASE(
-    "a page refuses samples without one true and one predicted class, and values that are no "
-    "numbers",
-    "[figures]") {
-  const auto error = [](const figures::ExplainedSample& one) {
-    return error_of([&] { figures::report_html({.title = "t", .lead = "l", .samples = {one}}); });
-  };
-  figures::ExplainedSample none = sample();
-  none.confidences[1].is_true = false;
-  CHECK(error(none).code() == ErrorCode::argument);
-  CHECK(error(none).place() == "dog/0121.jpg");
-  figures::ExplainedSample two = sample();
-  two.confidences[1].is_predicted = true;
-  CHECK(error(two).code() == ErrorCode::argument);
-  figures::ExplainedSample confidence = sample();
-  confidence.confidences[0].confidence = not_a_number;
-  CHECK(error(confidence).place() == "dog/0121.jpg, confidence of deer");
-  figures::ExplainedSample z = sample();
-  z.units[1].z = infinity;
-  CHECK(error(z).place() == "dog/0121.jpg, z of conv1:3");
-  figures::ExplainedSample saliency = sample();
-  saliency.units[0].saliency = not_a_number;
-  CHECK(error(saliency).code() == ErrorCode::numeric);
-}
-
-TEST_CASE("enlarging repeats every pixel and nothing else", "[figures]") {
-  for (const int channels : {1, 3}) {
-    data::Image image = data::make_image(3, 2, channels, "test");
-    for (std::size_t i = 0; i < image.pixels.size(); ++i)
-      image.pixels[i] = static_cast<std::uint8_t>(10 * i + 1);
-    for (const int factor : {1, 2, 5}) {
-      const data::Image large = figures::enlarge(image, factor);
-      REQUIRE(large.width == 3 * factor);
-      REQUIRE(large.height == 2 * factor);
-      REQUIRE(large.channels == channels);
-      for (int y = 0; y < large.height; ++y) {
-        for (int x = 0; x < large.width; ++x) {
-          for (int c = 0; c < channels; ++c) {
-            REQUIRE(large.row(y)[x * channels + c] == image.row(y / factor)[x / factor * channels + c]);
-          }
-        }
-      }
-    }
-    CHECK(error_of([&] { figures::enlarge(image, 0); }).code() == ErrorCode::argument);
-    CHECK(error_of([&] { figures::enlarge(image, 100000); }).code() == ErrorCode::format);
-  }
 }

@@ -59,15 +59,22 @@ class Baseline {
     derive();
   }
 
-  [[nodiscard]] Index count() const noexcept { return moments_.count(); }
+  [[nodiscard]] Index count() const noexcept { return moments_.count(); }  ///< samples of the hold-out set
   /// Samples that were left out because their gradients were not finite.
   [[nodiscard]] Index skipped() const noexcept { return skipped_; }
+  /// The mean of each unit, mu of Eq. 2, [units].
   [[nodiscard]] const Eigen::VectorXd& mean() const noexcept { return moments_.mean(); }
+  /// The deviation of each unit, sigma of Eq. 2, unbiased, [units].
   [[nodiscard]] const Eigen::VectorXd& stddev() const noexcept { return stddev_; }
+  /// Those of each unit where they were collected, else nothing.
   [[nodiscard]] const std::optional<Quantiles>& quantiles() const noexcept { return quantiles_; }
+  /// The units it is of, in profile order.
   [[nodiscard]] const Units& units() const noexcept { return *units_; }
+  /// The same, shared with profiles.
   [[nodiscard]] std::shared_ptr<const Units> shared_units() const noexcept { return units_; }
+  /// What it was fitted to: model, aggregation, loss, preprocessing.
   [[nodiscard]] const Fingerprint& fingerprint() const noexcept { return fingerprint_; }
+  /// What is usual for a unit; median and mad are NaN without quantiles.
   [[nodiscard]] UnitStatistics statistics(Index unit) const {
     if (!quantiles_) return {mean()[unit], stddev_[unit]};
     return {mean()[unit], stddev_[unit], median_[unit], mad_[unit]};

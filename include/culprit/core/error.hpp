@@ -34,10 +34,12 @@ class Error : public std::runtime_error {
         expected_(std::move(expected)),
         came_(std::move(came)) {}
 
-  [[nodiscard]] ErrorCode code() const noexcept { return code_; }
+  [[nodiscard]] ErrorCode code() const noexcept { return code_; }  ///< what kind of thing was wrong
+  /// Where: file, layer, tensor, option or byte.
   [[nodiscard]] const std::string& place() const noexcept { return place_; }
+  /// What would have been right.
   [[nodiscard]] const std::string& expected() const noexcept { return expected_; }
-  [[nodiscard]] const std::string& came() const noexcept { return came_; }
+  [[nodiscard]] const std::string& came() const noexcept { return came_; }  ///< what was there instead
 
  private:
   ErrorCode code_;

@@ -31,6 +31,7 @@ using RowMatrix = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::R
 class Moments {
  public:
   Moments() = default;
+  /// Of no samples yet.
   explicit Moments(Index units)
       : mean_(Eigen::VectorXd::Zero(units)), squares_(Eigen::VectorXd::Zero(units)) {}
 
@@ -112,8 +113,9 @@ class Moments {
     count_ += other.count_;
   }
 
-  [[nodiscard]] Index count() const noexcept { return count_; }
-  [[nodiscard]] Index units() const noexcept { return mean_.size(); }
+  [[nodiscard]] Index count() const noexcept { return count_; }        ///< samples
+  [[nodiscard]] Index units() const noexcept { return mean_.size(); }  ///< units
+  /// Of each unit, [units]; 0 without samples.
   [[nodiscard]] const Eigen::VectorXd& mean() const noexcept { return mean_; }
   /// Sum of squared deviations from the mean of each unit.
   [[nodiscard]] const Eigen::VectorXd& squares() const noexcept { return squares_; }

@@ -24,13 +24,14 @@ class MomentsTree {
  public:
   /// The batches [first, first + batches): a power of two of them, at a multiple of it.
   struct Node {
-    Index first;
-    Index batches;
-    Moments moments;
+    Index first;      ///< number of the first batch
+    Index batches;    ///< how many
+    Moments moments;  ///< of all their samples
 
-    [[nodiscard]] Index end() const noexcept { return first + batches; }
+    [[nodiscard]] Index end() const noexcept { return first + batches; }  ///< one past the last batch
   };
 
+  /// Of no batches yet.
   explicit MomentsTree(Index units) : units_(units) {}
 
   /// Takes in the moments of a batch, or of none of its samples.
@@ -83,7 +84,7 @@ class MomentsTree {
     for (Node& node : other.nodes_) add(std::move(node));
   }
 
-  [[nodiscard]] Index units() const noexcept { return units_; }
+  [[nodiscard]] Index units() const noexcept { return units_; }  ///< of each batch's moments
   /// Samples in all batches.
   [[nodiscard]] Index count() const noexcept { return count_; }
   /// What cannot be merged yet, by number: of batches 0 to n - 1 as many as n has bits.

@@ -39,8 +39,9 @@ class Profile {
     }
   }
 
-  [[nodiscard]] Index size() const noexcept { return values_->size(); }
-  [[nodiscard]] const Units& units() const noexcept { return *units_; }
+  [[nodiscard]] Index size() const noexcept { return values_->size(); }  ///< number of units
+  [[nodiscard]] const Units& units() const noexcept { return *units_; }  ///< which units, in this order
+  /// The same, shared by all profiles of a model.
   [[nodiscard]] std::shared_ptr<const Units> shared_units() const noexcept { return units_; }
 
   /// The numbers without a copy, valid as long as any copy of this profile lives.
@@ -49,6 +50,7 @@ class Profile {
   /// The numbers with shared ownership, for views that outlive the profile.
   [[nodiscard]] std::shared_ptr<const Eigen::VectorXd> shared_values() const noexcept { return values_; }
 
+  /// The number of a unit.
   [[nodiscard]] double operator[](Index unit) const { return (*values_)[unit]; }
 
   /// The k most salient units: by value descending, ties by index ascending.

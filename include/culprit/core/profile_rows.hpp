@@ -22,8 +22,8 @@ namespace culprit {
 
 /// The units [first, end).
 struct UnitRange {
-  Index first = 0;
-  Index end = 0;
+  Index first = 0;  ///< the first one's number
+  Index end = 0;    ///< one past the last one's
 };
 
 /// Many profiles of the same units, a row each: bfloat16, float32 or float64 numbers that lie elsewhere, in
@@ -31,10 +31,12 @@ struct UnitRange {
 /// are.
 class ProfileRows {
  public:
+  /// No rows yet, of these units.
   explicit ProfileRows(std::shared_ptr<const Units> units) : units_(std::move(units)) {}
 
-  [[nodiscard]] Index size() const noexcept { return size_; }
-  [[nodiscard]] const Units& units() const noexcept { return *units_; }
+  [[nodiscard]] Index size() const noexcept { return size_; }            ///< number of rows
+  [[nodiscard]] const Units& units() const noexcept { return *units_; }  ///< which units, in this order
+  /// The same, shared with profiles.
   [[nodiscard]] std::shared_ptr<const Units> shared_units() const noexcept { return units_; }
 
   /// Puts the rows of a table behind those that are there. @param table  [n, units]

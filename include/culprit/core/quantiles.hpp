@@ -30,14 +30,15 @@ class Quantiles {
  public:
   /// A bucket's number, in the order of the values, and the samples in it.
   struct Bucket {
-    std::int64_t key = 0;
-    std::int64_t count = 0;
+    std::int64_t key = 0;    ///< the bucket's number, ascending with the value
+    std::int64_t count = 0;  ///< samples in it
 
-    [[nodiscard]] bool operator==(const Bucket&) const = default;
+    [[nodiscard]] bool operator==(const Bucket&) const = default;  ///< key and count
   };
   using Buckets = std::vector<Bucket>;  ///< ascending keys, no empty bucket
 
   Quantiles() = default;
+  /// Of no samples yet.
   explicit Quantiles(Index units) : buckets_(static_cast<std::size_t>(units)) {}
 
   /// From stored buckets of each unit.
@@ -94,9 +95,9 @@ class Quantiles {
     count_ += other.count_;
   }
 
-  [[nodiscard]] Index count() const noexcept { return count_; }
-  [[nodiscard]] Index units() const noexcept { return static_cast<Index>(buckets_.size()); }
-  [[nodiscard]] const std::vector<Buckets>& buckets() const noexcept { return buckets_; }
+  [[nodiscard]] Index count() const noexcept { return count_; }                               ///< samples
+  [[nodiscard]] Index units() const noexcept { return static_cast<Index>(buckets_.size()); }  ///< units
+  [[nodiscard]] const std::vector<Buckets>& buckets() const noexcept { return buckets_; }  ///< of each unit
 
   /// The quantiles of some of the units, in that order.
   [[nodiscard]] Quantiles of(const std::vector<Index>& units) const {

@@ -19,14 +19,16 @@ namespace culprit {
 
 /// A mean and the ends of its confidence interval.
 struct Interval {
-  double mean, low, high;
+  double mean;  ///< of the values
+  double low;   ///< lower end
+  double high;  ///< upper end
 };
 
 /// How bootstrap_mean draws.
 struct Bootstrap {
-  Index resamples = 2000;
-  double level = 0.95;  ///< share of the resamples' means within the interval
-  std::uint64_t seed = 0;
+  Index resamples = 2000;  ///< how many
+  double level = 0.95;     ///< share of the resamples' means within the interval
+  std::uint64_t seed = 0;  ///< of the draws: the same ones on every machine
 };
 
 namespace detail {

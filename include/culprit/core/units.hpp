@@ -15,7 +15,7 @@
 
 namespace culprit {
 
-using Index = std::int64_t;
+using Index = std::int64_t;  ///< numbers, counts and extents of tensors
 
 /// One parameter tensor whose parts are units, and what the data flow tells about it.
 struct Layer {
@@ -28,6 +28,7 @@ struct Layer {
       batch_norm;  ///< module whose batch norm reads this layer's output directly; empty: none, or not traced
   Index uses = -1;  ///< how often one forward pass uses the parameter; -1: not traced
 
+  /// One past the number of the layer's last unit.
   [[nodiscard]] Index end() const noexcept { return first + count; }
 };
 
@@ -65,7 +66,8 @@ class Units {
     }
   }
 
-  [[nodiscard]] Index size() const noexcept { return size_; }
+  [[nodiscard]] Index size() const noexcept { return size_; }  ///< number of units
+  /// In named_parameters() order.
   [[nodiscard]] const std::vector<Layer>& layers() const noexcept { return layers_; }
 
   /// @throws Error (argument) when index is not in [0, size()).

@@ -24,7 +24,7 @@
 
 namespace culprit::distributed {
 
-using Bytes = std::vector<std::uint8_t>;
+using Bytes = std::vector<std::uint8_t>;  ///< what processes give each other
 
 /// The processes of a job, which meet at a store of torch.distributed's (c10d::TCPStore): that of torchrun's
 /// agent, or one that rank 0 makes. All call the same members in the same order; one group for a process.
@@ -53,6 +53,7 @@ class ProcessGroup {
     store_->setTimeout(forever);
   }
 
+  /// Which of the processes this one is.
   [[nodiscard]] const World& world() const noexcept { return world_; }
   /// Whether this is rank 0.
   [[nodiscard]] bool is_first() const noexcept { return world_.rank == 0; }

@@ -15,7 +15,7 @@ namespace culprit::engine {
 /// of its order. Not for input saliency, whose second derivative keeps too little.
 template <Engine E = Batched>
 struct Autocast {
-  E engine{};
+  E engine{};  ///< the one that runs in mixed precision
 
   /// @param inputs  [B, ...] @param targets  [B, ...] as the loss takes them
   template <Aggregation A, Loss L>

@@ -39,7 +39,7 @@ class Cotangent : public std::function<at::Tensor(const at::Tensor& profiles, In
 
 /// A batch and the vector-Jacobian product of its raw profiles.
 struct Vjp {
-  BatchResult batch;
+  BatchResult batch;          ///< profiles, outputs and losses
   at::Tensor input_gradient;  ///< as inputs: for each sample, sum over units k of cotangent_k * ds_k/dx
 };
 

@@ -7,7 +7,10 @@ namespace culprit::intervene {
 
 /// Rows top to bottom and columns left to right, the last of each not included.
 struct Box {
-  Index top = 0, left = 0, bottom = 0, right = 0;
+  Index top = 0;     ///< first row
+  Index left = 0;    ///< first column
+  Index bottom = 0;  ///< one past the last row
+  Index right = 0;   ///< one past the last column
 };
 
 }  // namespace culprit::intervene

@@ -53,7 +53,7 @@ template <class L = loss::CrossEntropy>
 struct FineTune {
   static constexpr std::string_view name = "fine_tune";
   double eta = 1e-3;  ///< length of the step in weight space
-  L loss{};
+  L loss{};           ///< whose gradient the step goes down
 
   /// @throws Error (numeric) for a gradient that is not finite.
   at::Tensor operator()(const visit::Plan& plan, const Subject& subject, Undo& undo) const {

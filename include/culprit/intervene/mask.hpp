@@ -41,16 +41,17 @@ struct Blur {
 ///   Mask{.region = region, .fill = other}                     pastes a region of another image
 struct Mask {
   static constexpr std::string_view name = "mask";
-  using Fill = std::variant<double, Blur, at::Tensor>;
+  using Fill = std::variant<double, Blur, at::Tensor>;  ///< what comes in the pixels' place
 
-  double share = 0.05;  ///< of all pixels, 0 to 1; fewer where the box leaves fewer
-  Pixels pixels = Pixels::most_salient;
-  std::optional<Box> keep{};  ///< stays untouched
-  at::Tensor region{};        ///< [H, W] bool: these pixels, instead of a share
-  Fill fill = 0.0;            ///< a value (0 is the data set's mean after normalisation), a blur of the
-                              ///< image, or a tensor that broadcasts to [C, H, W]
-  std::uint64_t seed = 0;     ///< of random pixels
+  double share = 0.05;                   ///< of all pixels, 0 to 1; fewer where the box leaves fewer
+  Pixels pixels = Pixels::most_salient;  ///< which the share is taken of
+  std::optional<Box> keep{};             ///< stays untouched
+  at::Tensor region{};                   ///< [H, W] bool: these pixels, instead of a share
+  Fill fill = 0.0;         ///< a value (0 is the data set's mean after normalisation), a blur of the
+                           ///< image, or a tensor that broadcasts to [C, H, W]
+  std::uint64_t seed = 0;  ///< of random pixels
 
+  /// The input with these pixels replaced, [C, H, W]. @throws as chosen()
   at::Tensor operator()(const visit::Plan& /*plan*/, const Subject& subject, Undo& /*undo*/) const {
     return (*this)(subject);
   }

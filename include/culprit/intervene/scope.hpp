@@ -31,6 +31,7 @@ class Scope {
   using Requirements = decltype(detail::require_intervention<I>());
 
  public:
+  /// Makes the change. @throws what the intervention throws; the model is then as it was
   Scope(const I& intervention, visit::Plan plan, const Subject& subject)
       : plan_(std::move(plan)), input_(intervention(plan_, subject, undo_)) {}
 

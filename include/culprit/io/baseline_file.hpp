@@ -110,6 +110,7 @@ inline const std::string& metadata_at(const Safetensors& file, const std::string
 /// Quantiles as tensors of a file.
 class QuantileLists {
  public:
+  /// Copies what the quantiles have.
   explicit QuantileLists(const Quantiles& quantiles) {
     for (const Quantiles::Buckets& buckets : quantiles.buckets()) {
       for (const Quantiles::Bucket& bucket : buckets) {

@@ -53,6 +53,7 @@ class CsvWriter {
     }
     out_ << '"';
   }
+  /// A number, with the fewest digits that read back as the same one.
   template <class Number>
   requires((std::integral<Number> && !std::same_as<Number, bool> && !std::same_as<Number, char>) ||
            std::same_as<Number, float> || std::same_as<Number, double>) void field(Number value) {

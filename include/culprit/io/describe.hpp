@@ -13,7 +13,7 @@ inline std::string at_byte(std::string_view place, std::size_t offset) {
 }
 
 /// Text from a file, fit for an error message: in quotes, at most 64 bytes, everything outside printable
-/// ASCII as \xNN, so that a hostile file cannot send control sequences to a terminal through its own error.
+/// ASCII as `\xNN`, so that a hostile file cannot send control sequences to a terminal through its own error.
 inline std::string in_quotes(std::string_view text) {
   constexpr std::size_t longest = 64;
   constexpr std::string_view digits = "0123456789abcdef";

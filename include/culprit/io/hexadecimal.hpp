@@ -12,6 +12,7 @@
 
 namespace culprit::io {
 
+/// Up to 16 hexadecimal digits, the fewest.
 [[nodiscard]] inline std::string to_hex(std::uint64_t value) {
   std::array<char, 16> digits{};
   const auto end = std::to_chars(digits.data(), digits.data() + digits.size(), value, 16).ptr;

@@ -40,7 +40,7 @@ struct IsolationLimits {
   std::optional<std::uint64_t> processor_seconds = {};  ///< of all its threads together
   std::optional<std::uint64_t> seconds = {};            ///< that pass until it has to be done
   std::optional<std::uint64_t> file_bytes = {};         ///< of each file that it writes
-  std::optional<std::uint64_t> open_files = {};
+  std::optional<std::uint64_t> open_files = {};         ///< at a time
 };
 
 namespace detail {

@@ -25,11 +25,11 @@ namespace culprit::io {
 /// integers. Accessors throw Error{format} when the value is of another kind.
 class Json {
  public:
-  using Array = std::vector<Json>;
-  using Object = std::vector<std::pair<std::string, Json>>;
+  using Array = std::vector<Json>;                           ///< in order
+  using Object = std::vector<std::pair<std::string, Json>>;  ///< keys and values in the order of insertion
 
-  Json() = default;  ///< null
-  Json(std::same_as<bool> auto value) : value_(value) {}
+  Json() = default;                                       ///< null
+  Json(std::same_as<bool> auto value) : value_(value) {}  ///< true or false
   /// @throws Error{numeric} beyond 64 bits signed
   template <std::integral T>
   requires(!std::same_as<T, bool> && !std::same_as<T, char>) Json(T value)
@@ -38,32 +38,36 @@ class Json {
       throw Error(ErrorCode::numeric, "JSON integer", "at most 9223372036854775807", std::to_string(value));
     }
   }
-  Json(std::floating_point auto value) : value_(static_cast<double>(value)) {}
+  Json(std::floating_point auto value) : value_(static_cast<double>(value)) {}  ///< a number
+  /// Text, in UTF-8.
   template <class T>
   requires std::convertible_to<const T&, std::string_view> Json(const T& text)
       : value_(std::string{std::string_view{text}}) {}
 
-  static Json array(Array items = {}) { return Json{Value{std::move(items)}}; }
+  static Json array(Array items = {}) { return Json{Value{std::move(items)}}; }  ///< of these items
   /// The keys must differ from each other: set() sees to it, this does not.
   static Json object(Object members = {}) { return Json{Value{std::move(members)}}; }
 
-  [[nodiscard]] bool is_null() const noexcept { return is<std::monostate>(); }
-  [[nodiscard]] bool is_bool() const noexcept { return is<bool>(); }
-  [[nodiscard]] bool is_int() const noexcept { return is<std::int64_t>(); }
+  [[nodiscard]] bool is_null() const noexcept { return is<std::monostate>(); }  ///< whether it is null
+  [[nodiscard]] bool is_bool() const noexcept { return is<bool>(); }            ///< true or false
+  [[nodiscard]] bool is_int() const noexcept { return is<std::int64_t>(); }     ///< a 64-bit integer
+  /// Of either kind.
   [[nodiscard]] bool is_number() const noexcept { return is<std::int64_t>() || is<double>(); }
-  [[nodiscard]] bool is_string() const noexcept { return is<std::string>(); }
-  [[nodiscard]] bool is_array() const noexcept { return is<Array>(); }
-  [[nodiscard]] bool is_object() const noexcept { return is<Object>(); }
+  [[nodiscard]] bool is_string() const noexcept { return is<std::string>(); }  ///< text
+  [[nodiscard]] bool is_array() const noexcept { return is<Array>(); }         ///< [...]
+  [[nodiscard]] bool is_object() const noexcept { return is<Object>(); }       ///< {...}
 
-  [[nodiscard]] bool as_bool() const { return get<bool>("true or false"); }
+  [[nodiscard]] bool as_bool() const { return get<bool>("true or false"); }  ///< @throws Error{format}
+  /// @throws Error{format} for any other number, too
   [[nodiscard]] std::int64_t as_int() const { return get<std::int64_t>("a 64-bit integer"); }
   /// Integers too, rounded to the nearest double beyond 2^53.
   [[nodiscard]] double as_double() const {
     return is_int() ? static_cast<double>(as_int()) : get<double>("a number");
   }
+  /// @throws Error{format}
   [[nodiscard]] const std::string& as_string() const { return get<std::string>("a string"); }
-  [[nodiscard]] const Array& items() const { return get<Array>("an array"); }
-  [[nodiscard]] const Object& members() const { return get<Object>("an object"); }
+  [[nodiscard]] const Array& items() const { return get<Array>("an array"); }       ///< @throws Error{format}
+  [[nodiscard]] const Object& members() const { return get<Object>("an object"); }  ///< @throws Error{format}
 
   /// Number of items of an array or members of an object.
   [[nodiscard]] std::size_t size() const { return is_object() ? members().size() : items().size(); }
@@ -75,6 +79,7 @@ class Json {
     }
     return items()[index];
   }
+  /// Whether an object has such a key.
   [[nodiscard]] bool contains(std::string_view key) const { return find(key) != nullptr; }
   /// @throws Error{format} when there is no such key
   [[nodiscard]] const Json& at(std::string_view key) const {
@@ -86,7 +91,7 @@ class Json {
     return *value;
   }
 
-  void push_back(Json item) { get<Array>("an array").push_back(std::move(item)); }
+  void push_back(Json item) { get<Array>("an array").push_back(std::move(item)); }  ///< adds to an array
   /// Adds a member, or replaces the one of that key; takes time linear in the members.
   void set(std::string_view key, Json value) {
     if (Json* const old = const_cast<Json*>(find(key)); old != nullptr) {
@@ -96,6 +101,7 @@ class Json {
     }
   }
 
+  /// Of the same kind and value; members of objects in the same order.
   friend bool operator==(const Json& left, const Json& right) { return left.value_ == right.value_; }
 
  private:

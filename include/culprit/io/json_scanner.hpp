@@ -183,6 +183,8 @@ class JsonScanner {
          position_ < text_.size() ? in_quotes(text_.substr(position_, 1))
                                   : std::string{"the end of the text"});
   }
+  /// @param byte  of the file
+  /// @throws Error{format}, always
   [[noreturn]] void fail(std::size_t byte, const std::string& expected, const std::string& came) const {
     throw Error(ErrorCode::format, at_byte(place_, byte), expected, came);
   }

@@ -46,8 +46,10 @@ class MappedFile {
     return MappedFile{static_cast<const std::byte*>(address), size};
   }
 
+  /// Takes over the mapping.
   MappedFile(MappedFile&& other) noexcept
       : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  /// Takes over the mapping; the other has this one's.
   MappedFile& operator=(MappedFile&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
@@ -57,7 +59,9 @@ class MappedFile {
     if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
   }
 
+  /// The file's content, valid while this object, or the one it was moved to, lives.
   [[nodiscard]] std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
+  /// The same as characters.
   [[nodiscard]] std::string_view text() const noexcept {
     return {reinterpret_cast<const char*>(data_), size_};
   }

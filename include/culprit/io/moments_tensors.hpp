@@ -19,6 +19,7 @@ namespace culprit::io {
 /// The moments of some batches as tensors of a file, bit for bit.
 class MomentsTensors {
  public:
+  /// Copies what the tree has.
   explicit MomentsTensors(const MomentsTree& tree)
       : mean_(static_cast<Index>(tree.nodes().size()), tree.units()), squares_(mean_.rows(), mean_.cols()) {
     for (const MomentsTree::Node& node : tree.nodes()) {

@@ -25,11 +25,11 @@ namespace culprit::io {
 
 /// An array of NumPy: C order, little-endian, its memory owned.
 struct NpyArray {
-  Dtype dtype = Dtype::F32;
-  std::vector<std::int64_t> shape;
-  std::vector<std::byte> data;
+  Dtype dtype = Dtype::F32;         ///< of the elements
+  std::vector<std::int64_t> shape;  ///< the last dimension is contiguous
+  std::vector<std::byte> data;      ///< the elements' bytes
 
-  [[nodiscard]] TensorView view() const { return {dtype, shape, data}; }
+  [[nodiscard]] TensorView view() const { return {dtype, shape, data}; }  ///< as a tensor, without a copy
   /// @throws Error{dtype} for another type than T's
   template <Element T>
   [[nodiscard]] std::span<const T> values() const {

@@ -59,14 +59,19 @@ class ProfileStore {
     return store;
   }
 
+  /// Number of rows.
   [[nodiscard]] Index size() const noexcept { return static_cast<Index>(labels_.size()); }
-  [[nodiscard]] const ProfileRows& rows() const noexcept { return *rows_; }
+  [[nodiscard]] const ProfileRows& rows() const noexcept { return *rows_; }  ///< the profiles, mapped
+  /// Which units, in this order.
   [[nodiscard]] const Units& units() const noexcept { return rows().units(); }
+  /// Of which model, method and preprocessing.
   [[nodiscard]] const Fingerprint& fingerprint() const noexcept { return fingerprint_; }
 
-  /// Of each row: the true class, what the model said, and which sample it is.
+  /// Of each row: the true class.
   [[nodiscard]] const std::vector<std::int64_t>& labels() const noexcept { return labels_; }
+  /// Of each row: what the model said.
   [[nodiscard]] const std::vector<std::int64_t>& predictions() const noexcept { return predictions_; }
+  /// Of each row: which sample it is.
   [[nodiscard]] const std::vector<std::string>& paths() const noexcept { return paths_; }
 
   /// The rows that the model is wrong about, ascending.

@@ -206,6 +206,7 @@ class Safetensors {
 
   /// In the order of the data.
   [[nodiscard]] const std::vector<std::string>& names() const noexcept { return names_; }
+  /// Whether there is a tensor of that name.
   [[nodiscard]] bool contains(std::string_view name) const { return find(name) != nullptr; }
   /// @throws Error{format} when the file has no such tensor
   [[nodiscard]] const TensorView& at(std::string_view name) const {
@@ -216,6 +217,7 @@ class Safetensors {
     }
     return *tensor;
   }
+  /// Names and texts of `__metadata__`.
   [[nodiscard]] const std::map<std::string, std::string>& metadata() const noexcept { return metadata_; }
 
   /// The values of a tensor, in the file's memory. write_safetensors aligns every tensor; other writers may
@@ -263,10 +265,11 @@ class Safetensors {
 
 /// A tensor whose data lies in several places, one behind the other.
 struct TensorPieces {
-  Dtype dtype = Dtype::F32;
-  std::vector<std::int64_t> shape;
-  std::vector<std::span<const std::byte>> data;
+  Dtype dtype = Dtype::F32;                      ///< of the elements
+  std::vector<std::int64_t> shape;               ///< of the whole
+  std::vector<std::span<const std::byte>> data;  ///< the pieces, in this order
 
+  /// Of all pieces together.
   [[nodiscard]] std::size_t bytes() const noexcept {
     std::size_t sum = 0;
     for (const auto& piece : data) sum += piece.size();

@@ -38,18 +38,21 @@ namespace culprit::io {
 /// row), `bytes` and `checksum` (hash_bytes, hexadecimal); and a `checksum` over all this. Move-only.
 class StoreFolder {
  public:
+  /// An entry of `files`.
   struct File {
     std::int64_t first;    ///< number of its first sample among those of the job, from 0
     std::int64_t samples;  ///< that it stands for
-    std::uintmax_t bytes;
-    std::string checksum;
+    std::uintmax_t bytes;  ///< size of the file
+    std::string checksum;  ///< hash_bytes of the file, hexadecimal
 
+    /// Twelve digits of `first`, so that names sort as samples do, and .safetensors.
     [[nodiscard]] std::string name() const {
       std::string digits = std::to_string(first);
       return std::string(digits.size() < 12 ? 12 - digits.size() : 0, '0').append(digits) + ".safetensors";
     }
   };
 
+  /// Where a folder has its index.
   [[nodiscard]] static std::filesystem::path index_of(const std::filesystem::path& folder) {
     return folder / "index.json";
   }
@@ -144,9 +147,11 @@ class StoreFolder {
 
   /// Samples of the whole job, and those of them that files stand for.
   [[nodiscard]] std::int64_t samples() const noexcept { return samples_; }
+  /// Samples that the files stand for: the first so many of the job.
   [[nodiscard]] std::int64_t done() const noexcept {
     return files_.empty() ? 0 : files_.back().first + files_.back().samples;
   }
+  /// The files, in the order of their samples.
   [[nodiscard]] std::vector<std::filesystem::path> paths() const {
     std::vector<std::filesystem::path> paths;
     for (const File& file : files_) paths.push_back(folder_ / file.name());

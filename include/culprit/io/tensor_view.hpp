@@ -119,9 +119,9 @@ inline std::string text_of(std::span<const std::int64_t> shape) {
 
 /// A tensor somewhere in memory that it does not own: C order, little-endian. Shape [] is one element.
 struct TensorView {
-  Dtype dtype = Dtype::F32;
-  std::vector<std::int64_t> shape;
-  std::span<const std::byte> data;
+  Dtype dtype = Dtype::F32;         ///< of the elements
+  std::vector<std::int64_t> shape;  ///< C order
+  std::span<const std::byte> data;  ///< little-endian
 };
 
 namespace detail {

@@ -22,7 +22,7 @@ struct PredictedClass {
 
 /// Target: one class for every sample.
 struct GivenClass {
-  Index index = 0;
+  Index index = 0;  ///< the class
 
   [[nodiscard]] at::Tensor operator()(const at::Tensor& /*outputs*/, const at::Tensor& targets) const {
     return at::full_like(targets, index);
@@ -36,8 +36,8 @@ template <class Target, Loss L = CrossEntropy>
 struct AtTarget {
   static constexpr std::string_view name = "at_target";
 
-  Target target{};
-  L loss{};
+  Target target{};  ///< what the loss takes for labels
+  L loss{};         ///< the loss for class indices
 
   [[nodiscard]] at::Tensor operator()(const at::Tensor& outputs, const at::Tensor& targets) const {
     return loss(outputs, target(outputs, targets));

@@ -15,7 +15,7 @@ namespace culprit::select {
 /// candidates where there are fewer.
 struct Bottom {
   static constexpr std::string_view name = "bottom";
-  Index count = 10;
+  Index count = 10;  ///< how many
 
   /// @throws Error (argument) for a count below 0, Error (numeric) for a NaN among the candidates.
   [[nodiscard]] std::vector<Index> operator()(const Profile& profile,

@@ -16,7 +16,7 @@ namespace culprit::select {
 /// All candidates but those of a list, ascending: `Except{baseline.dead()}` leaves dead units out.
 struct Except {
   static constexpr std::string_view name = "except";
-  std::vector<Index> units{};
+  std::vector<Index> units{};  ///< those that are left out
 
   [[nodiscard]] std::vector<Index> operator()(const Profile& profile,
                                               std::span<const Index> candidates) const {

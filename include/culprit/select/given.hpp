@@ -16,7 +16,7 @@ namespace culprit::select {
 /// The units of a list, each once, ascending: those among the candidates.
 struct Given {
   static constexpr std::string_view name = "given";
-  std::vector<Index> units{};
+  std::vector<Index> units{};  ///< those that are taken, in any order
 
   /// @throws Error (argument) for a number that is no unit of the profile.
   [[nodiscard]] std::vector<Index> operator()(const Profile& profile,

@@ -26,11 +26,11 @@ namespace culprit::select {
 /// Also what limits a Profiler (Profiler::within): there, nothing outside is computed.
 struct LayerRange {
   static constexpr std::string_view name = "layer_range";
-  Index first = 0;
-  Index end = std::numeric_limits<Index>::max();
+  Index first = 0;                                ///< number of the first layer
+  Index end = std::numeric_limits<Index>::max();  ///< one past that of the last
   std::string pattern{};  ///< shell wildcards: * any text, ? any character, [...] one of a set
-  std::string up_to{};
-  std::string after{};
+  std::string up_to{};    ///< the last layer's name; empty: no end
+  std::string after{};    ///< the name of the layer before the first; empty: from the first
 
   /// The numbers of the layers in the range, ascending; never none.
   /// @throws Error (argument) for a name that no layer has, and for a range without layers.

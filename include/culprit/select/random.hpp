@@ -16,8 +16,8 @@ namespace culprit::select {
 /// same ones for the same seed and number of candidates, on every machine. All where there are fewer.
 struct Random {
   static constexpr std::string_view name = "random";
-  Index count = 10;
-  std::uint64_t seed = 0;
+  Index count = 10;        ///< how many
+  std::uint64_t seed = 0;  ///< of the draw
 
   /// @throws Error (argument) for a count below 0.
   [[nodiscard]] std::vector<Index> operator()(const Profile& /*profile*/,

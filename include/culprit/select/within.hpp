@@ -19,11 +19,12 @@ template <Selection Inner, Selection Outer>
 struct Within {
   static constexpr std::string_view name = "within";
 
+  /// `inner_selection` among what `outer_selection` takes.
   explicit Within(Inner inner_selection = {}, Outer outer_selection = {})
       : inner(std::move(inner_selection)), outer(std::move(outer_selection)) {}
 
-  Inner inner;
-  Outer outer;
+  Inner inner;  ///< takes from those
+  Outer outer;  ///< says which may be taken
 
   [[nodiscard]] std::vector<Index> operator()(const Profile& profile,
                                               std::span<const Index> candidates) const {

@@ -14,9 +14,10 @@
 
 namespace culprit::visit {
 
+/// A parameter or buffer by its name in the model.
 struct NamedTensor {
-  std::string name;
-  at::Tensor tensor;
+  std::string name;   ///< such as "layer1.0.conv1.weight"
+  at::Tensor tensor;  ///< the model's own, not a copy
 };
 
 /// Without undefined tensors, and a shared tensor only under its first name.
@@ -33,7 +34,7 @@ struct NamedTensor {
 struct ModelView {
   std::vector<NamedTensor>
       parameters;  ///< in named_parameters() order, a shared parameter once, under its first name
-  std::vector<NamedTensor> buffers;
+  std::vector<NamedTensor> buffers;                      ///< in named_buffers() order, each once
   std::vector<std::string> training;                     ///< modules in training mode
   std::function<at::Tensor(const at::Tensor&)> forward;  ///< inputs [B, ...] -> outputs [B, classes]
 };
@@ -44,8 +45,10 @@ struct ModelView {
 template <class M>
 struct ViewOf;
 
+/// A view is a model itself.
 template <>
 struct ViewOf<ModelView> {
+  /// That view.
   static const ModelView& make(const ModelView& model) { return model; }
 };
 

@@ -30,8 +30,10 @@ concept NnModule = std::derived_from<M, torch::nn::Module> && requires(M& module
   { module.forward(x) } -> std::convertible_to<at::Tensor>;
 };
 
+/// A module by reference.
 template <NnModule M>
 struct ViewOf<M> {
+  /// Tensors by names of named_parameters() and named_buffers(); forward is the module's.
   static ModelView make(M& module) {
     ModelView view;
     view.parameters = detail::named_tensors(module.named_parameters());
@@ -45,8 +47,10 @@ struct ViewOf<M> {
   }
 };
 
+/// A module by shared pointer.
 template <NnModule M>
 struct ViewOf<std::shared_ptr<M>> {
+  /// That of the module it points to.
   static ModelView make(const std::shared_ptr<M>& module) { return ViewOf<M>::make(*module); }
 };
 
@@ -55,6 +59,7 @@ template <class H>
 requires std::derived_from<H, torch::nn::ModuleHolder<typename H::ContainedType>> &&
     NnModule<typename H::ContainedType>
 struct ViewOf<H> {
+  /// That of the module it holds.
   static ModelView make(const H& holder) { return ViewOf<typename H::ContainedType>::make(*holder.ptr()); }
 };
 

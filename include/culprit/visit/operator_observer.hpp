@@ -21,28 +21,33 @@ namespace culprit::visit {
 
 /// One application of an observed parameter to an input.
 struct ParameterUse {
+  /// What the operator does.
   enum class Kind {
     convolution,  ///< y = conv(x, w): x [B, C, ...], w as ATen stores it (transposed: [C, O / groups, ...])
     linear,       ///< y = x w^T: x [..., in], w [out, in]
     embedding,    ///< y = w[x]: x [...] integers, w [rows, out]
   };
-  Kind kind;
-  std::size_t parameter;  ///< index into the observed parameters
-  at::Tensor input;
-  at::Tensor bias;  ///< undefined: none
-  std::vector<std::int64_t> stride, padding,
-      dilation;  ///< convolution only, one entry for each spatial dimension
-  bool transposed = false;
-  std::int64_t groups = 1;
-  std::int64_t padding_row = -1;  ///< embedding only: of the weight, whose gradient is 0; negative: none
+  Kind kind;                           ///< what the operator does
+  std::size_t parameter;               ///< index into the observed parameters
+  at::Tensor input;                    ///< x
+  at::Tensor bias;                     ///< undefined: none
+  std::vector<std::int64_t> stride;    ///< convolution only, one entry for each spatial dimension
+  std::vector<std::int64_t> padding;   ///< as many
+  std::vector<std::int64_t> dilation;  ///< as many
+  bool transposed = false;             ///< a transposed convolution
+  std::int64_t groups = 1;             ///< of a convolution
+  std::int64_t padding_row = -1;       ///< of an embedding's weight, whose gradient is 0; negative: none
 };
 
 /// One application of a batch norm; what it does not have is undefined.
 struct BatchNormUse {
-  at::Tensor input;
-  at::Tensor scale, shift, running_mean, running_variance;  ///< [C]
-  bool batch_statistics = false;                            ///< of the input instead of the running ones
-  double epsilon = 0.0;                                     ///< added to the variance
+  at::Tensor input;               ///< [B, C, ...]
+  at::Tensor scale;               ///< [C]
+  at::Tensor shift;               ///< [C]
+  at::Tensor running_mean;        ///< [C]
+  at::Tensor running_variance;    ///< [C]
+  bool batch_statistics = false;  ///< of the input instead of the running ones
+  double epsilon = 0.0;           ///< added to the variance
 };
 
 /// Sees the operators of a forward pass that take observed parameters, in eager and TorchScript models alike.
@@ -53,6 +58,7 @@ struct BatchNormUse {
 /// one registration.
 class OperatorObserver : public c10::DebugInfoBase {
  public:
+  /// @param parameters  whose uses are seen, by identity
   explicit OperatorObserver(std::span<const at::Tensor> parameters) {
     for (std::size_t i = 0; i < parameters.size(); ++i)
       indices_.emplace(parameters[i].unsafeGetTensorImpl(), i);

@@ -18,18 +18,20 @@ namespace culprit::visit {
 /// What a layer's output passes beside its weight, as visit::trace found it: the model's own tensors, so that
 /// to switch a channel off is to write zeros into them. What there is not is undefined.
 struct Outlet {
-  std::vector<at::Tensor> biases;         ///< of the operators that use the weight, [channels]
-  at::Tensor scale, shift, running_mean;  ///< of the batch norm Layer::batch_norm, [channels]
-  bool transposed = false;                ///< used by a transposed convolution: units are input channels
-  bool bias_added_later = false;          ///< by another operator than the one that takes the weight
-  std::string unknown;                    ///< an operator without a rule that takes the weight; empty: none
+  std::vector<at::Tensor> biases;  ///< of the operators that use the weight, [channels]
+  at::Tensor scale;                ///< of the batch norm Layer::batch_norm, [channels]
+  at::Tensor shift;                ///< of that batch norm, [channels]
+  at::Tensor running_mean;         ///< of that batch norm, [channels]
+  bool transposed = false;         ///< used by a transposed convolution: units are input channels
+  bool bias_added_later = false;   ///< by another operator than the one that takes the weight
+  std::string unknown;             ///< an operator without a rule that takes the weight; empty: none
 };
 
 /// A model with its units resolved: what an engine works on. A plan serves one thread at a time, like its
 /// model.
 struct Plan {
-  ModelView model;
-  std::shared_ptr<const Units> units;
+  ModelView model;                     ///< the model's own tensors, and its forward
+  std::shared_ptr<const Units> units;  ///< of all layers, in profile order
   std::vector<at::Tensor> parameters;  ///< one for each layer of `units`, in the same order
   std::vector<Outlet> outlets;         ///< one for each layer; empty: not traced
 

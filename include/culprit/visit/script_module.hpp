@@ -38,6 +38,8 @@ inline at::Tensor first_tensor(const c10::IValue& value) {
 /// even where optimisation is switched off.
 template <>
 struct ViewOf<torch::jit::Module> {
+  /// Outputs are what `forward` returns: a tensor, or a tuple that begins with one. @throws Error (model)
+  /// without a method forward.
   static ModelView make(const torch::jit::Module& module) {
     ModelView view;
     view.parameters = detail::named_script_tensors(module.named_parameters());
