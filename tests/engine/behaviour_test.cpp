@@ -42,7 +42,9 @@ Fallback embedding() {
   const at::Tensor table = normal({11, 5});
   return {"aten::embedding",
           net({{"table", table}},
-              [=](const at::Tensor& x) { return at::embedding(table, x.to(at::kLong)).sum(1); }),
+              [=](const at::Tensor& x) {
+                return at::embedding(table, x.to(at::kLong), -1, /*scale_grad_by_freq=*/true).sum(1);
+              }),
           at::randint(11, {3, 6}, at::kDouble)};
 }
 
@@ -91,7 +93,7 @@ Fallback mixed_samples() {
 Fallback folded_batch() {
   const at::Tensor w = weight({4, 3, 3, 3});
   const at::Tensor v = weight({5, 8});
-  return {"first dimension",
+  return {"samples were not found",
           net({{"w", w}, {"v", v}},
               [=](const at::Tensor& x) {
                 const at::Tensor frames = F::conv2d(x.flatten(0, 1), w).relu().mean({2, 3});

@@ -35,9 +35,11 @@ struct Plan {
   std::vector<at::Tensor> parameters;  ///< one for each layer of `units`, in the same order
   std::vector<Outlet> outlets;         ///< one for each layer; empty: not traced
 
-  /// For shapes of one sample that engine::Batched has seen: where each use of a parameter, in the order of
-  /// the forward pass, has its samples.
+  /// For a shape of one sample: where each use of a parameter, in the order of the forward pass, has its
+  /// samples.
   using SampleAxes = std::map<std::vector<Index>, std::vector<SampleAxis>>;
+
+  /// Of the shapes that engine::Batched has seen.
   std::shared_ptr<SampleAxes> probed = std::make_shared<SampleAxes>();
 
   /// Where the model is.

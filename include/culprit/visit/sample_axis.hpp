@@ -10,12 +10,14 @@ namespace culprit::visit {
 /// Where a tensor of a model's forward pass has its samples: along one dimension, `rows` places for each
 /// sample, one sample after the other, or taking turns.
 struct SampleAxis {
-  Index dimension = 0;
-  Index rows = 1;
+  Index dimension = 0;    ///< that the samples are along
+  Index rows = 1;         ///< places of each sample in it
   bool by_turns = false;  ///< place r of sample b is r * batch + b; else b * rows + r
 
+  /// Whether the first dimension is the batch.
   [[nodiscard]] bool is_first() const { return dimension == 0 && rows == 1; }
 
+  /// Whether a tensor's extents are those of a batch of that many samples.
   [[nodiscard]] bool fits(const at::Tensor& tensor, Index batch) const {
     return tensor.dim() > dimension && tensor.size(dimension) == rows * batch;
   }
