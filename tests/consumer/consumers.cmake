@@ -10,7 +10,7 @@ function(culprit_add_consumer name)
     NAME consumer/${name}
     COMMAND
       "${CMAKE_CTEST_COMMAND}" --build-and-test "${CMAKE_CURRENT_LIST_DIR}" "${folder}" --build-generator
-      "${CMAKE_GENERATOR}" --build-options "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}" ${ARGN} --test-command
+      "${CMAKE_GENERATOR}" --build-options --fresh "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}" ${ARGN} --test-command
       "${CMAKE_CTEST_COMMAND}" --output-on-failure)
   set_tests_properties(consumer/${name} PROPERTIES ${culprit_test_properties})
 endfunction()
@@ -28,9 +28,9 @@ add_test(NAME consumer/port COMMAND "${CMAKE_COMMAND}" "-DSOURCE=${PROJECT_SOURC
 set_tests_properties(consumer/install PROPERTIES FIXTURES_SETUP tree)
 set_tests_properties(consumer/port PROPERTIES FIXTURES_SETUP port)
 
-# Without LibTorch.
-culprit_add_consumer(core -DCONSUMER_WAY=find_package "-DCMAKE_PREFIX_PATH=${tree}" -DCONSUMER_CORE_ONLY=ON)
-culprit_add_consumer(core_subproject -DCONSUMER_WAY=add_subdirectory "${source}" -DCULPRIT_WITH_TORCH=OFF
+# Without LibTorch, though it could be found.
+culprit_add_consumer(core -DCONSUMER_WAY=find_package "-DCMAKE_PREFIX_PATH=${tree}" "${torch}" -DCONSUMER_CORE_ONLY=ON)
+culprit_add_consumer(core_subproject -DCONSUMER_WAY=add_subdirectory "${source}" "${torch}" -DCULPRIT_WITH_TORCH=OFF
                      -DCONSUMER_CORE_ONLY=ON)
 culprit_add_consumer(pkg_config -DCONSUMER_WAY=pkg_config -DCONSUMER_CORE_ONLY=ON)
 set_tests_properties(consumer/pkg_config PROPERTIES ENVIRONMENT "PKG_CONFIG_PATH=${tree}/share/pkgconfig")
@@ -46,16 +46,18 @@ set_tests_properties(consumer/vcpkg PROPERTIES FIXTURES_REQUIRED port)
 
 # A machine without the CUDA toolkit: neither in PATH nor where CMake looks for it. LibTorch has its CUDA libraries all
 # the same.
+file(GLOB hidden "/usr/local/cuda*" "/usr/local/cuda*/bin" "/opt/cuda*" "/opt/cuda*/bin")
 cmake_path(CONVERT "$ENV{PATH}" TO_CMAKE_PATH_LIST folders)
 set(path)
-foreach(folder IN LISTS folders)
-  if(NOT EXISTS "${folder}/nvcc")
+foreach(folder IN LISTS folders ITEMS /usr/local/bin)
+  if(EXISTS "${folder}/nvcc")
+    list(APPEND hidden "${folder}")
+  else()
     list(APPEND path "${folder}")
   endif()
 endforeach()
 cmake_path(CONVERT "${path}" TO_NATIVE_PATH_LIST path)
-file(GLOB toolkits "/usr/local/cuda*" "/opt/cuda*")
-list(JOIN toolkits "\\;" toolkits)
+list(JOIN hidden "\\;" hidden)
 set(sees cpu)
 if(EXISTS "${LibTorch_ROOT}/lib/libtorch_cuda.so")
   set(sees cuda)
@@ -65,7 +67,7 @@ if(EXISTS /usr/bin/nvcc)
 else()
   culprit_add_consumer(
     no_toolkit -DCONSUMER_WAY=add_subdirectory "${source}" "${torch}" -DCONSUMER_NO_TOOLKIT=ON -DCONSUMER_SEES=${sees}
-    "-DCMAKE_IGNORE_PREFIX_PATH=${toolkits}" "-DCMAKE_MAKE_PROGRAM=${CMAKE_MAKE_PROGRAM}")
+    "-DCMAKE_IGNORE_PATH=${hidden}" "-DCMAKE_MAKE_PROGRAM=${CMAKE_MAKE_PROGRAM}")
 endif()
 set_tests_properties(
   consumer/no_toolkit
