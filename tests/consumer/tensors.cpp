@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // Little of culprit::culprit, for it compiles in seconds, but enough to need LibTorch at run time.
-#include <ATen/Context.h>
-#include <ATen/ops/ones.h>
-
 #include <cstdio>
 #include <cstring>
 
+#include <ATen/Context.h>
+#include <ATen/ops/ones.h>
 #include <culprit/tensor.hpp>
 
 int main(int argc, char** argv) {
