@@ -31,7 +31,7 @@ function(vcpkg_cmake_configure)
   execute_process(
     COMMAND "${CMAKE_COMMAND}" -S "${arg_SOURCE_PATH}" -B "${build_dir}" -G Ninja ${arg_OPTIONS}
             -DCMAKE_BUILD_TYPE=Release "-DCMAKE_INSTALL_PREFIX=${CURRENT_PACKAGES_DIR}"
-            -DCMAKE_ERROR_ON_ABSOLUTE_INSTALL_DESTINATION=ON -DBUILD_SHARED_LIBS=OFF --warn-uninitialized
+            -DCMAKE_ERROR_ON_ABSOLUTE_INSTALL_DESTINATION=ON -DBUILD_SHARED_LIBS=OFF
     COMMAND_ERROR_IS_FATAL ANY OUTPUT_QUIET)
 endfunction()
 
