@@ -10,21 +10,26 @@
 # Targets:
 #   LibTorch::LibTorch  all of LibTorch, with the CUDA libraries where this build of it has them
 #   LibTorch::cpu       without them: a program starts sooner and sees no CUDA device
-# Variables: LibTorch_FOUND, LibTorch_VERSION, LibTorch_ROOT
+# Variables: LibTorch_FOUND, LibTorch_VERSION, and LibTorch_ROOT, which is not set for a target that was there before
 
 set(CULPRIT_TORCH "" CACHE PATH "LibTorch to use: an unpacked LibTorch or the torch folder of the Python wheel")
 
-if(TARGET LibTorch::LibTorch)
-  set(LibTorch_FOUND TRUE)
-  return()
-endif()
+include(FindPackageHandleStandardArgs)
 
-if(TARGET torch)
+if(TARGET torch AND NOT TARGET LibTorch::LibTorch)
   add_library(LibTorch::LibTorch INTERFACE IMPORTED GLOBAL)
   target_link_libraries(LibTorch::LibTorch INTERFACE torch)
   add_library(LibTorch::cpu INTERFACE IMPORTED GLOBAL)
   target_link_libraries(LibTorch::cpu INTERFACE torch)
-  set(LibTorch_FOUND TRUE)
+  if(DEFINED Torch_VERSION)  # find_package(Torch) made it; of a target of another origin it is not known
+    set_target_properties(LibTorch::LibTorch PROPERTIES VERSION "${Torch_VERSION}")
+  endif()
+endif()
+
+if(TARGET LibTorch::LibTorch)
+  get_property(LibTorch_VERSION TARGET LibTorch::LibTorch PROPERTY VERSION)
+  set(_libtorch_target LibTorch::LibTorch)
+  find_package_handle_standard_args(LibTorch REQUIRED_VARS _libtorch_target VERSION_VAR LibTorch_VERSION)
   return()
 endif()
 
@@ -67,7 +72,6 @@ if(EXISTS "${_libtorch_lib}/libtorch_cpu.so" AND EXISTS "${_libtorch_lib}/libc10
   set(_libtorch_have_libraries TRUE)
 endif()
 
-include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(
   LibTorch
   REQUIRED_VARS LibTorch_ROOT _libtorch_have_libraries
@@ -98,6 +102,7 @@ if(LibTorch_FOUND)
   # libtorch.so only names the CUDA libraries as its dependencies and defines nothing itself, so that the linker
   # would drop it where it is told to keep needed libraries only; without it no CUDA device is ever seen.
   add_library(LibTorch::LibTorch INTERFACE IMPORTED GLOBAL)
+  set_target_properties(LibTorch::LibTorch PROPERTIES VERSION "${LibTorch_VERSION}")
   target_link_libraries(LibTorch::LibTorch INTERFACE LibTorch::cpu LibTorch::detail_torch)
   target_link_options(LibTorch::LibTorch INTERFACE "LINKER:--no-as-needed")
 endif()

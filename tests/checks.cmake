@@ -44,33 +44,13 @@ set_tests_properties(check/headers-clang PROPERTIES FIXTURES_SETUP headers-clang
 
 # The linter reads what the preset headers-clang compiles, for its flags are clang's: the umbrella, and the headers
 # that it does not bring.
-culprit_add_check(check/tidy clang-tidy-14 "${CULPRIT_CLANG_TIDY}" "${CULPRIT_CLANG_TIDY}" --quiet
-                  -p "${PROJECT_SOURCE_DIR}/build/headers-clang"
-                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/culprit.cpp"
-                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/core/statistics.cpp"
-                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/distributed/process_group.cpp"
-                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/io/csv.cpp"
-                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/io/isolate.cpp"
-                  "${PROJECT_SOURCE_DIR}/build/headers-clang/headers/culprit/io/moments_tensors.cpp")
+set(tidy_core "${PROJECT_SOURCE_DIR}/build/headers-clang/culprit_core_verify_interface_header_sets/culprit")
+set(tidy_library "${PROJECT_SOURCE_DIR}/build/headers-clang/culprit_library_verify_interface_header_sets/culprit")
+culprit_add_check(
+  check/tidy clang-tidy-14 "${CULPRIT_CLANG_TIDY}" "${CULPRIT_CLANG_TIDY}" --quiet
+  -p "${PROJECT_SOURCE_DIR}/build/headers-clang" "${tidy_library}/culprit.hpp.cxx"
+  "${tidy_library}/distributed/process_group.hpp.cxx" "${tidy_core}/core/statistics.hpp.cxx"
+  "${tidy_core}/io/csv.hpp.cxx" "${tidy_core}/io/isolate.hpp.cxx" "${tidy_core}/io/moments_tensors.hpp.cxx")
 set_tests_properties(check/tidy PROPERTIES FIXTURES_REQUIRED headers-clang)
 
-# culprit_add_consumer(NAME option...): configures, builds and runs tests/consumer.
-function(culprit_add_consumer name)
-  add_test(
-    NAME consumer/${name}
-    COMMAND
-      "${CMAKE_CTEST_COMMAND}" --build-and-test "${PROJECT_SOURCE_DIR}/tests/consumer"
-      "${PROJECT_BINARY_DIR}/consumer/${name}" --build-generator "${CMAKE_GENERATOR}" --build-options
-      "-DCMAKE_CXX_COMPILER=${CMAKE_CXX_COMPILER}" ${ARGN} --test-command "${CMAKE_CTEST_COMMAND}" --output-on-failure)
-  set_tests_properties(consumer/${name} PROPERTIES ${culprit_test_properties})
-endfunction()
-
-set(prefix "${PROJECT_BINARY_DIR}/consumer/prefix")
-add_test(NAME consumer/install COMMAND "${CMAKE_COMMAND}" --install "${PROJECT_BINARY_DIR}" --prefix "${prefix}")
-set_tests_properties(consumer/install PROPERTIES FIXTURES_SETUP installed)
-culprit_add_consumer(installed "-DCMAKE_PREFIX_PATH=${prefix}" "-DCULPRIT_TORCH=${LibTorch_ROOT}")
-culprit_add_consumer(installed_core "-DCMAKE_PREFIX_PATH=${prefix}" -DCONSUMER_CORE_ONLY=ON)
-culprit_add_consumer(subproject "-DCULPRIT_SOURCE=${PROJECT_SOURCE_DIR}" "-DCULPRIT_TORCH=${LibTorch_ROOT}")
-culprit_add_consumer(subproject_core "-DCULPRIT_SOURCE=${PROJECT_SOURCE_DIR}" -DCULPRIT_WITH_TORCH=OFF
-                     -DCONSUMER_CORE_ONLY=ON)
-set_tests_properties(consumer/installed consumer/installed_core PROPERTIES FIXTURES_REQUIRED installed)
+include(consumer/consumers.cmake)

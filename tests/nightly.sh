@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 #
 # What takes too long for every change, about ten hours on two cores: bash tests/nightly.sh [STEP...]
-# Steps: build, fuzz, scripts, soak, coverage, mutants; without one all of them. Says at the end which failed.
+# Steps: build, fuzz, scripts, soak, coverage, mutants, newer_torch; without one all of them. Says at the end which failed.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . cmake/setup.sh tests
@@ -44,8 +44,20 @@ coverage() { bash tests/coverage.sh; }
 
 mutants() { .venv/bin/python tests/mutants.py core engine aggregate; }
 
+# The library and all its consumers with a newer LibTorch, which takes 5 GB meanwhile.
+newer_torch() {
+  local version=2.15.0 folder=build/newer_torch status=0
+  python3 -m venv "$folder/venv" &&
+    "$folder/venv/bin/pip" install --quiet --no-input --disable-pip-version-check "torch==$version" &&
+    CULPRIT_TORCH="$(echo "$PWD/$folder"/venv/lib/python3*/site-packages/torch)" cmake --preset release -B "$folder/build" &&
+    cmake --build "$folder/build" --target library_tests &&
+    ctest --test-dir "$folder/build" --output-on-failure --tests-regex '^(consumer|library_tests)/' || status=1
+  rm -rf "$folder/venv"
+  return "$status"
+}
+
 failed=()
-for step in "${@:-build}" $([ $# -eq 0 ] && echo fuzz scripts soak coverage mutants); do
+for step in "${@:-build}" $([ $# -eq 0 ] && echo fuzz scripts soak coverage mutants newer_torch); do
   "$step" || failed+=("$step")
 done
 echo "failed: ${failed[*]:-none}"

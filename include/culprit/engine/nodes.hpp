@@ -5,11 +5,13 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/util/intrusive_ptr.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
 
@@ -22,6 +24,18 @@
 namespace culprit::engine::detail {
 
 using GradientSink = std::function<void(const visit::ParameterUse&, const at::Tensor& dy)>;
+
+/// How LibTorch holds a node: by std::shared_ptr, newer ones by c10::intrusive_ptr.
+using NodePointer = decltype(torch::autograd::Edge::function);
+
+template <class Node, class... Arguments>
+NodePointer make_node(Arguments&&... arguments) {
+  if constexpr (std::is_same_v<NodePointer, std::shared_ptr<torch::autograd::Node>>) {
+    return std::make_shared<Node>(std::forward<Arguments>(arguments)...);
+  } else {
+    return c10::make_intrusive<Node>(std::forward<Arguments>(arguments)...);
+  }
+}
 
 /// @throws Error (model) when an in-place operation changed the input of a layer since the forward pass.
 inline void require_unchanged(const at::Tensor& input, std::int64_t version, const std::string& layer) {
@@ -82,7 +96,7 @@ class ScaleByChannel final : public torch::autograd::Node {
       shape.back() = output.size(-1);
       broadcast = broadcast.expand(shape).contiguous(output.suggest_memory_format());
     }
-    const auto node = std::make_shared<ScaleByChannel>(broadcast);
+    const NodePointer node = make_node<ScaleByChannel>(broadcast);
     node->set_next_edges({torch::autograd::impl::gradient_edge(input)});
     output = output.detach();
     torch::autograd::set_history(output, node);
@@ -110,7 +124,7 @@ class ConstantConvolution final : public torch::autograd::Node {
  public:
   /// @param output  of the use, to take this node as its history
   static void attach(at::Tensor& output, const visit::ParameterUse& use, const at::Tensor& weight) {
-    const auto node = std::make_shared<ConstantConvolution>(
+    const NodePointer node = make_node<ConstantConvolution>(
         ConvolutionCall(use, weight.to(output.scalar_type()), use.input.detach(), output));
     node->set_next_edges({torch::autograd::impl::gradient_edge(use.input)});
     output = output.detach();
@@ -124,7 +138,7 @@ class ConstantConvolution final : public torch::autograd::Node {
     if (!dy.defined()) return {at::Tensor()};
     at::Tensor dx = call_.input_gradient(dy.detach());
     if (at::GradMode::is_enabled() && dy.requires_grad()) {
-      const auto again = std::make_shared<Again>(call_);
+      const NodePointer again = make_node<Again>(call_);
       again->set_next_edges({torch::autograd::impl::gradient_edge(dy)});
       torch::autograd::set_history(dx, again);
     }

@@ -110,7 +110,7 @@ class TapInserter final : public ProbedUses {
   void on_separable_use(visit::ParameterUse&& use, const visit::SampleAxis& axis,
                         at::Tensor& output) override {
     const std::string& layer = units_->layers()[use.parameter].name;
-    const auto tap = std::make_shared<Tap>(std::move(use), axis, layer, sink);
+    const NodePointer tap = make_node<Tap>(std::move(use), axis, layer, sink);
     const auto edge = torch::autograd::impl::gradient_edge(output);
     if (output.requires_grad()) tap->set_next_edges({edge});
     torch::autograd::set_history(output, tap);

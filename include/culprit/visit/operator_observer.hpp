@@ -78,7 +78,7 @@ class OperatorObserver : public c10::DebugInfoBase {
   template <class Forward>
   static auto observe(const std::shared_ptr<OperatorObserver>& observer, Forward&& forward) {
     register_fallback();
-    const c10::DebugInfoGuard slot(debug_slot, observer);
+    const c10::DebugInfoGuard slot(debug_slot(), observer);
     const c10::impl::IncludeDispatchKeyGuard include(key);
     return std::forward<Forward>(forward)();
   }
@@ -87,7 +87,9 @@ class OperatorObserver : public c10::DebugInfoBase {
   using Indices = std::unordered_map<const c10::TensorImpl*, std::size_t>;
 
   static constexpr auto key = c10::DispatchKey::TESTING_ONLY_GenericWrapper;
-  static constexpr auto debug_slot = c10::DebugInfoKind::TEST_INFO;
+
+  // A function, for in newer LibTorch this is no constant that the compiler knows.
+  static c10::DebugInfoKind debug_slot() { return c10::DebugInfoKind::TEST_INFO; }
 
   static void register_fallback() {
     static const std::optional<torch::Library> library = []() -> std::optional<torch::Library> {
@@ -102,7 +104,7 @@ class OperatorObserver : public c10::DebugInfoBase {
 
   static void intercept(const c10::OperatorHandle& op, c10::DispatchKeySet keys, torch::jit::Stack* stack) {
     const auto below = keys & c10::DispatchKeySet(c10::DispatchKeySet::FULL_AFTER, key);
-    auto* const observer = static_cast<OperatorObserver*>(c10::ThreadLocalDebugInfo::get(debug_slot));
+    auto* const observer = static_cast<OperatorObserver*>(c10::ThreadLocalDebugInfo::get(debug_slot()));
     if (observer != nullptr && observer->apply_rule(op, below, stack)) return;
     // A composite is transparent: the operators it is made of come here one by one.
     if (observer == nullptr || op.hasKernelForDispatchKey(c10::DispatchKey::CompositeImplicitAutograd)) {
