@@ -64,16 +64,6 @@ class ProfilerMethod final : public Method {
   Settings settings_;
 };
 
-/// Calls `use` with the policy of that name.
-/// @throws Error (argument) when none has it
-template <class... Policies, class Use>
-auto with_policy(std::string_view name, const Use& use) {
-  decltype((use(Policies{}), ...)) result{};
-  const bool known = ((Policies::name == name && (result = use(Policies{}), true)) || ...);
-  if (!known) throw Error(ErrorCode::argument, "policy", "a known name", std::string(name));
-  return result;
-}
-
 }  // namespace
 
 Index workers(const Options& options) {

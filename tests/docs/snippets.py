@@ -5,9 +5,10 @@
     python3 tests/docs/snippets.py [--write]
 
 In README.md and docs/, a block of code with a comment `<!-- from FILE [NAME] -->` in the line before it is the
-region NAME of that file of the project: the lines between `// [NAME]` and `// [/NAME]`, without their common
-indentation; regions of one name are joined by an empty line. With `<!-- from FILE [NAME] sentences -->` it is the
-region's texts that begin with "culprit: ", one after another. In docs/policies every block of C++ has such a comment.
+region NAME of that file of the project: the lines between `// [NAME]` and `// [/NAME]` (in Python `# [NAME]` and
+`# [/NAME]`), without their common indentation; regions of one name are joined by an empty line. With
+`<!-- from FILE [NAME] sentences -->` it is the region's texts that begin with "culprit: ", one after another. In
+docs/policies every block of C++ has such a comment.
 
 Prints what differs, by file and line, and exits with 1; --write changes the documents instead.
 """
@@ -29,13 +30,14 @@ def region(path, name):
     if not file.is_file():
         raise ValueError(f"no file {path}")
     parts, inside = [], False
+    mark = "#" if file.suffix == ".py" else "//"
     for line in file.read_text().splitlines():
-        if line.strip() == f"// [{name}]":
+        if line.strip() == f"{mark} [{name}]":
             if inside:
                 raise ValueError(f"{path}: [{name}] begins within itself")
             inside = True
             parts.append([])
-        elif line.strip() == f"// [/{name}]":
+        elif line.strip() == f"{mark} [/{name}]":
             if not inside:
                 raise ValueError(f"{path}: [/{name}] without [{name}]")
             inside = False
