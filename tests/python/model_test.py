@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Live modules of every kind; what comes back, and how they are after it."""
 
+import concurrent.futures
 import pathlib
+import sys
 import tempfile
+import threading
+import time
 import unittest
 import warnings
 
@@ -11,6 +15,7 @@ from package import SmallNet, TestCase, batches, samples, small_net, state
 import torch
 
 import culprit
+from culprit._view import view
 
 
 def reference(model, inputs, labels):
@@ -64,7 +69,7 @@ class Profiles(TestCase):
         hooked = small_net()
         hooked.second.register_forward_hook(lambda module, arguments, output: seen.append(output.shape))
         for other in (torch.jit.script(model), torch.jit.trace(model, inputs[:2]), pair, mixed.eval(), hooked,
-                      torch.compile(model, backend="eager"), torch.nn.DataParallel(model)):
+                      torch.compile(model, backend="eager"), torch.nn.DataParallel(model).eval()):
             came = culprit.profile(other, inputs, labels)
             torch.testing.assert_close(came, expected, rtol=1e-12, atol=1e-16)
         self.assertIn((12, 8, 4, 4), seen)
@@ -178,6 +183,43 @@ class Restored(TestCase):
         self.assertSameState(before, state(model))
 
 
+class Interpreter(TestCase):
+    def test_others_go_on_meanwhile(self):
+        script, (inputs, labels) = torch.jit.script(small_net()), samples()
+        steps, done = [0], threading.Event()
+
+        def count():
+            while not done.is_set():
+                steps[0] += 1
+                time.sleep(0)  # gives the lock to who waits for it
+
+        interval = sys.getswitchinterval()
+        self.addCleanup(sys.setswitchinterval, interval)
+        sys.setswitchinterval(60)  # nobody takes it from who holds it
+        thread = threading.Thread(target=count)
+        thread.start()
+        try:
+            with view(script) as seen:
+                method = culprit.Profiler()._method
+                before = steps[0]
+                for _ in range(10_000):  # the other thread needs a processor as well
+                    method.profile(seen, inputs, labels, None)
+                    if steps[0] > before:
+                        break
+                self.assertGreater(steps[0], before)
+        finally:
+            done.set()
+            thread.join()
+
+    def test_threads_have_a_model_each(self):
+        inputs, labels = samples()
+        expected = culprit.profile(small_net(), inputs, labels)
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            models = [small_net() for _ in range(3)]
+            for came in pool.map(lambda model: culprit.profile(model, inputs, labels), models):
+                torch.testing.assert_close(came, expected, rtol=0, atol=0)
+
+
 class Filters(TestCase):
     def test_prune_is_a_model_without_them(self):
         model, (inputs, labels) = small_net(), samples()
@@ -288,7 +330,7 @@ class Errors(TestCase):
                 ("unit: expected an index below 14, came 14", lambda: culprit.prune(model, [14], inputs).__enter__()),
                 ("query: expected 14 units, as the profiles have, came 13",
                  lambda: culprit.neighbors(torch.zeros(3, 14), torch.zeros(13))),
-                ("/nowhere/b.safetensors: expected a readable file, came No such file or directory",
+                ("/nowhere/b.safetensors: expected a file that can be read, came No such file or directory",
                  lambda: culprit.Baseline.load("/nowhere/b.safetensors")),
         ):
             with self.subTest(sentence):

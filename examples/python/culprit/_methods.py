@@ -74,7 +74,8 @@ def fit(model: torch.nn.Module, loader: Iterable[Any], *, profiler: Optional[Pro
                              f"came {type(batch).__name__}")
         return batch[0].to(device), batch[1].to(device)
 
-    return _method(profiler).fit(view(model), next_batch, preprocessing, skip_non_finite)
+    with view(model) as seen:
+        return _method(profiler).fit(seen, next_batch, preprocessing, skip_non_finite)
 
 
 def profile(model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor, baseline: Optional[Baseline] = None, *,
@@ -90,7 +91,8 @@ def profile(model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor, 
         [B, K] on the CPU: with a baseline standardized, float64; else raw, float64 for a float64 model and float32 for
         others. Unit k is the k-th of culprit.units.
     """
-    return _method(profiler).profile(view(model), inputs, labels, baseline)
+    with view(model) as seen:
+        return _method(profiler).profile(seen, inputs, labels, baseline)
 
 
 def input_saliency(model: torch.nn.Module, inputs: torch.Tensor, labels: torch.Tensor, baseline: Baseline, *,
@@ -110,9 +112,11 @@ def input_saliency(model: torch.nn.Module, inputs: torch.Tensor, labels: torch.T
     Returns:
         as inputs, dtype and device too.
     """
-    method, seen = _method(profiler), view(model)
-    chosen = filters if isinstance(filters, int) else _numbers(filters, method.units(seen))
-    return method.input_saliency(seen, inputs, labels, baseline, chosen, distance, boost, noise_iters, noise_std, seed)
+    method = _method(profiler)
+    with view(model) as seen:
+        chosen = filters if isinstance(filters, int) else _numbers(filters, method.units(seen))
+        return method.input_saliency(seen, inputs, labels, baseline, chosen, distance, boost, noise_iters, noise_std,
+                                     seed)
 
 
 @contextlib.contextmanager
@@ -126,8 +130,9 @@ def prune(model: torch.nn.Module, filters: Iterable[FilterLike], inputs: torch.T
         filters: units by number, or by layer and channel.
         inputs: [B, ...], any that the model takes: one pass with the first tells which biases and batch norms those are.
     """
-    method, seen = _method(profiler), view(model)
-    pruned = _library.Pruned(method, seen, _numbers(filters, method.units(seen)), inputs)
+    method = _method(profiler)
+    with view(model) as seen:
+        pruned = _library.Pruned(method, seen, _numbers(filters, method.units(seen)), inputs)
     try:
         yield model
     finally:
@@ -154,7 +159,8 @@ def mask(model: torch.nn.Module, filters: Iterable[FilterLike], *,
 
 def units(model: torch.nn.Module, *, profiler: Optional[Profiler] = None) -> Units:
     """The model's units in the order of a profile, by layer and channel."""
-    return _method(profiler).units(view(model))
+    with view(model) as seen:
+        return _method(profiler).units(seen)
 
 
 def top(profile: torch.Tensor, units: Units, count: int = 10) -> list[Filter]:
