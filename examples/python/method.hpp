@@ -224,7 +224,8 @@ class ProfilerMethod final : public Method {
 
 }  // namespace detail
 
-template <Aggregation A>
+/// @param aggregation  what is none is told by Profiler, in one sentence
+template <class A>
 [[nodiscard]] std::shared_ptr<Method> make_method(A aggregation, const Settings& settings) {
   auto profiler = Profiler(std::move(aggregation), settings.standardization, settings.visitor,
                            settings.engine, settings.loss)

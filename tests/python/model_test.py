@@ -58,6 +58,10 @@ class Profiles(TestCase):
             def forward(self, x):
                 return super().forward(x), x
 
+        def hiding(graph, inputs):
+            """A compiler whose kernels would hide the parameters that they take."""
+            raise AssertionError
+
         model, (inputs, labels) = small_net(), samples()
         expected = culprit.profile(model, inputs, labels)
         pair = Pair().double().eval()
@@ -65,11 +69,15 @@ class Profiles(TestCase):
         mixed = torch.nn.Sequential(torch.nn.Identity(), torch.jit.script(small_net()))
         for _ in range(3):
             mixed(inputs)  # its graph is optimised by now
+        compiled = torch.nn.Sequential(small_net()).eval()
+        compiled[0].compile(backend=hiding)
+        with self.assertRaises(torch._dynamo.exc.BackendCompilerFailed):
+            compiled(inputs)
         seen = []
         hooked = small_net()
         hooked.second.register_forward_hook(lambda module, arguments, output: seen.append(output.shape))
         for other in (torch.jit.script(model), torch.jit.trace(model, inputs[:2]), pair, mixed.eval(), hooked,
-                      torch.compile(model, backend="eager"), torch.nn.DataParallel(model).eval()):
+                      torch.compile(model, backend=hiding), compiled, torch.nn.DataParallel(model).eval()):
             came = culprit.profile(other, inputs, labels)
             torch.testing.assert_close(came, expected, rtol=1e-12, atol=1e-16)
         self.assertIn((12, 8, 4, 4), seen)

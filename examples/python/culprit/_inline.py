@@ -29,7 +29,8 @@ using culprit::Index;
 {source}
 
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, module) {{
-  module.def("make", [](const culprit::python::Settings& settings) {{
+  using culprit::python::Settings;
+  module.def("make", [](const Settings& settings) -> std::shared_ptr<culprit::python::Method> {{
     return culprit::python::make_method({instance}, settings);
   }});
 }}
