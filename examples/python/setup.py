@@ -46,6 +46,7 @@ setup(
     version=version,
     install_requires=[f"torch=={torch.__version__.partition('+')[0]}"],  # the libraries of another one differ
     packages=["culprit"],
+    package_dir={"": "src"},  # not beside the scripts, which would find it before the installed one
     package_data={"culprit": ["py.typed", "*.pyi"]},
     ext_modules=[
         CppExtension(

@@ -37,7 +37,7 @@ class Units:
         """layer and channel"""
     def index(self, layer: str, channel: int) -> int:
         """number of a unit; the layer with or without ".weight\""""
-    def table(self) -> dict[str, list]:
+    def table(self) -> dict[str, list[Union[str, int]]]:
         """columns layer, channel and size, for pandas.DataFrame"""
     def top(self, profile: torch.Tensor, count: int) -> list[tuple[str, int, float, int]]: ...
 
