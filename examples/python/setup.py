@@ -52,7 +52,8 @@ setup(
         CppExtension(
             "culprit._library",
             ["library.cpp"],
-            depends=[str(header) for folder in (LIBRARY, HERE, HERE.parent / "cli") for header in folder.rglob("*.hpp")],
+            depends=[str(header) for folder in (LIBRARY, HERE, HERE.parent / "cli")
+                     for header in folder.rglob("*.hpp")],
             include_dirs=[str(LIBRARY), str(HERE.parent), *FOLDERS],
             extra_compile_args=[*(f"-isystem{folder}" for folder in include_paths()), *FLAGS],
         )

@@ -17,5 +17,5 @@ if not (pathlib.Path(sysconfig.get_path("include")) / "Python.h").exists():
     print("SKIPPED: needs the headers of Python")
     sys.exit(0)
 sys.exit(subprocess.run([
-    sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-build-isolation", "--no-deps",
-    "--no-index", "--upgrade", "--target", sys.argv[1], str(ROOT / "examples/python")]).returncode)
+    sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-build-isolation",
+    "--no-deps", "--no-index", "--upgrade", "--target", sys.argv[1], str(ROOT / "examples/python")]).returncode)

@@ -67,7 +67,8 @@ class Inline(TestCase):
     def test_says_what_a_struct_lacks(self):
         self.assertSays("aggregation: expected the source of a struct in C++, came text without one",
                         lambda: culprit.aggregation("int x;"))
-        with self.assertRaisesRegex(ValueError, "^aggregation: expected C\\+\\+ that compiles, came: culprit: an aggregation"):
+        sentence = r"^aggregation: expected C\+\+ that compiles, came: culprit: an aggregation"
+        with self.assertRaisesRegex(ValueError, sentence):
             culprit.aggregation(WITHOUT_COMBINE)
 
     def test_is_found_again_by_another_process_that_begins_with_it(self):

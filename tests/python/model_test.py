@@ -94,7 +94,8 @@ class Profiles(TestCase):
         saliency = culprit.input_saliency(model, inputs, labels, baseline)
         own = culprit.Profiler(loss=cross_entropy)
         own_baseline = culprit.fit(model, batches(inputs, labels), profiler=own, progress=False)
-        torch.testing.assert_close(culprit.profile(model, inputs, labels, profiler=own), expected, rtol=1e-9, atol=1e-14)
+        torch.testing.assert_close(culprit.profile(model, inputs, labels, profiler=own), expected, rtol=1e-9,
+                                   atol=1e-14)
         torch.testing.assert_close(culprit.input_saliency(model, inputs, labels, own_baseline, profiler=own), saliency,
                                    rtol=1e-6, atol=1e-12)
         predicted = model(inputs).argmax(1)
@@ -130,7 +131,8 @@ class Profiles(TestCase):
             moved = inputs.clone(), inputs.clone()
             moved[0][(slice(None), *place)] += step
             moved[1][(slice(None), *place)] -= step
-            ends = [1 - torch.cosine_similarity(culprit.profile(model, each, labels, baseline), boosted) for each in moved]
+            ends = [1 - torch.cosine_similarity(culprit.profile(model, each, labels, baseline), boosted)
+                    for each in moved]
             torch.testing.assert_close(came[(slice(None), *place)], (ends[0] - ends[1]) / (2 * step), rtol=1e-4,
                                        atol=1e-8)
 
@@ -325,7 +327,8 @@ class Errors(TestCase):
                  lambda: culprit.profile(model, inputs[:2], torch.tensor([1, 10]))),
                 ("targets: expected 12, one for each sample, came [3]",
                  lambda: culprit.profile(model, inputs, labels[:3])),
-                ("baseline: expected one fitted to this model, units and preprocessing, came other values in first.weight",
+                ("baseline: expected one fitted to this model, units and preprocessing, "
+                 "came other values in first.weight",
                  lambda: culprit.profile(other, inputs, labels, baseline)),
                 ("baseline: expected quantiles, which a fit by the same standardization collects, came none",
                  lambda: culprit.profile(model, inputs, labels, baseline,
@@ -334,7 +337,8 @@ class Errors(TestCase):
                  lambda: culprit.Profiler(standardization="mean")),
                 ("loss: expected cross_entropy, predicted, a class or a function, came 'mse'",
                  lambda: culprit.Profiler(loss="mse")),
-                ("hold-out set: expected at least one sample, came none", lambda: culprit.fit(model, [], progress=False)),
+                ("hold-out set: expected at least one sample, came none",
+                 lambda: culprit.fit(model, [], progress=False)),
                 ("loader: expected batches that begin with two tensors, inputs and labels, came Tensor",
                  lambda: culprit.fit(model, [inputs], progress=False)),
                 ("first.weight: expected a channel below 6, came 6", lambda: culprit.mask(model, [("first", 6)])),

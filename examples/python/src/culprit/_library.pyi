@@ -79,7 +79,8 @@ class Loss:
     def __init__(self, function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], text: str) -> None: ...
 
 class Settings:
-    def __init__(self, standardization: str, loss: Loss, units: str, layers: str, engine: str, workers: int) -> None: ...
+    def __init__(self, standardization: str, loss: Loss, units: str, layers: str, engine: str,
+                 workers: int) -> None: ...
 
 class ModelView:
     @overload

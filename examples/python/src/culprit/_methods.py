@@ -128,7 +128,7 @@ def prune(model: torch.nn.Module, filters: Iterable[FilterLike], inputs: torch.T
 
     Args:
         filters: units by number, or by layer and channel.
-        inputs: [B, ...], any that the model takes: one pass with the first tells which biases and batch norms those are.
+        inputs: [B, ...], any that the model takes: a pass with the first tells which biases and batch norms those are.
     """
     method = _method(profiler)
     with view(model) as seen:

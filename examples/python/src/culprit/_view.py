@@ -31,7 +31,7 @@ def view(model: torch.nn.Module) -> Iterator[_library.ModelView]:
 
 
 class _Uncompiled:
-    """For a scope: what torch.compile made runs as it was written, for a fused kernel hides the parameters that it takes.
+    """For a scope: what torch.compile made runs as it was written, for a fused kernel hides the parameters it takes.
 
     torch's switch is the process's, so the first thread to enter turns it and the last to leave turns it back.
     """
