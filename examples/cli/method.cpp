@@ -3,7 +3,6 @@
 // A unit of its own: each combination of aggregation, engine and loss is another engine to compile.
 #include "cli/method.hpp"
 
-#include <string_view>
 #include <utility>
 
 #include <ATen/Parallel.h>

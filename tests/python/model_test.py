@@ -306,6 +306,7 @@ class Baselines(TestCase):
         self.assertEqual([(each.name, each.uses, each.batch_norm) for each in again.units.layers],
                          [("first.weight", 1, ""), ("second.weight", 1, "norm")])
         mean = again.mean
+        self.assertEqual(mean.data_ptr(), again.mean.data_ptr())  # the baseline's own memory, no copy
         kept = mean.clone()
         del again
         self.assertTrue(torch.equal(mean, kept))
