@@ -17,9 +17,11 @@ setup_debian=(
 setup_torch=(torch==2.11.0)
 setup_python=()
 if [ "${1:-}" = tests ] || [ "${1:-}" = coverage ]; then
-  setup_debian+=(clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev chromium doxygen doxygen-awesome-css)
+  setup_debian+=(
+    clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev chromium doxygen doxygen-awesome-css python3-dev
+  )
   setup_torch+=(torchvision==0.26.0 timm==1.0.31)
-  setup_python+=(numpy==2.4.6 safetensors==0.8.0 pillow==13.0.0)
+  setup_python+=(numpy==2.4.6 safetensors==0.8.0 pillow==13.0.0 pandas==3.1.1 setuptools==80.9.0)
 fi
 if [ "${1:-}" = coverage ]; then setup_python+=(gcovr==8.8); fi
 

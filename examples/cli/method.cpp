@@ -3,7 +3,6 @@
 // A unit of its own: each combination of aggregation, engine and loss is another engine to compile.
 #include "cli/method.hpp"
 
-#include <string_view>
 #include <utility>
 
 #include <ATen/Parallel.h>
@@ -63,16 +62,6 @@ class ProfilerMethod final : public Method {
   P profiler_;
   Settings settings_;
 };
-
-/// Calls `use` with the policy of that name.
-/// @throws Error (argument) when none has it
-template <class... Policies, class Use>
-auto with_policy(std::string_view name, const Use& use) {
-  decltype((use(Policies{}), ...)) result{};
-  const bool known = ((Policies::name == name && (result = use(Policies{}), true)) || ...);
-  if (!known) throw Error(ErrorCode::argument, "policy", "a known name", std::string(name));
-  return result;
-}
 
 }  // namespace
 

@@ -106,6 +106,18 @@ inline Index unit_of(std::string_view item, const Units& units) {
 
 }  // namespace detail
 
+/// Calls `use` with the policy of that name.
+/// @throws Error (argument) when none has it
+template <class... Policies, class Use>
+[[nodiscard]] auto with_policy(std::string_view name, const Use& use) {
+  decltype((use(Policies{}), ...)) result{};
+  const bool known = ((Policies::name == name && (result = use(Policies{}), true)) || ...);
+  if (known) return result;
+  std::string names;
+  ((names += (names.empty() ? "" : ", ") + std::string(Policies::name)), ...);
+  throw Error(ErrorCode::argument, "policy", "one of " + names, "'" + std::string(name) + "'");
+}
+
 /// What --filters says: top:K, random:K (by --seed), or a list of units.
 /// @throws Error (argument) naming the part that is none of these
 [[nodiscard]] inline AnySelection selection(std::string_view text, const Units& units, std::uint64_t seed) {
