@@ -172,7 +172,7 @@ inline std::vector<visit::SampleAxis> axes_of_equal_samples(const at::Tensor& x,
       if (by_turns && rows == 1) continue;
       const visit::SampleAxis axis{dimension, rows, by_turns};
       const at::Tensor samples = axis.samples_first(x);
-      if ((samples - samples.narrow(0, 0, 1)).abs().max().item<double>() <= tolerance) axes.push_back(axis);
+      if (samples.sub(samples.narrow(0, 0, 1)).abs().max().item<double>() <= tolerance) axes.push_back(axis);
     }
   }
   return axes;
