@@ -70,6 +70,9 @@ class UseObserver : public visit::OperatorObserver {
   std::string uncovered;    ///< why the samples cannot be separated; empty when they can
 
  protected:
+  [[nodiscard]] Index batch() const { return batch_; }
+
+ private:
   Index batch_;
 };
 
@@ -92,7 +95,7 @@ class ProbedUses : public UseObserver {
     const std::size_t number = number_++;
     if (number < axes_.size()) return axes_[number];
     // All rows are of the only sample.
-    return visit::SampleAxis{.rows = batch_ == 1 && has_rows(use) ? use.input.size(0) : 1};
+    return visit::SampleAxis{.rows = batch() == 1 && has_rows(use) ? use.input.size(0) : 1};
   }
 
  private:
@@ -185,12 +188,12 @@ class SampleFinder final : public UseObserver {
 
   std::optional<visit::SampleAxis> axis_of(const visit::ParameterUse& use) override {
     std::optional<visit::SampleAxis> axis;
-    const bool first = visit::SampleAxis{}.fits(use.input, batch_);
+    const bool first = visit::SampleAxis{}.fits(use.input, batch());
     if (first) axis.emplace();
     if (has_rows(use) && !(first && use.input.dim() <= 2)) {
       const bool linear = use.kind == visit::ParameterUse::Kind::linear;
       const at::Tensor x = use.input.detach();
-      const auto found = axes_of_equal_samples(linear ? x : x.to(at::kFloat).unsqueeze(-1), batch_);
+      const auto found = axes_of_equal_samples(linear ? x : x.to(at::kFloat).unsqueeze(-1), batch());
       // The first dimension may have the batch's extent by chance; of several others none is sure.
       if (found.size() == 1) axis = found.front();
     }
