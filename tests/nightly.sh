@@ -42,7 +42,7 @@ soak() { .venv/bin/python tests/soak.py build/release/bin/culprit 30; }
 
 coverage() { bash tests/coverage.sh; }
 
-mutants() { .venv/bin/python tests/mutants.py core engine aggregate; }
+mutants() { .venv/bin/python tests/mutants.py; }
 
 # The library and all its consumers with a newer LibTorch, which takes 5 GB meanwhile.
 newer_torch() {
