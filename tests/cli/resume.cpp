@@ -230,15 +230,23 @@ TEST_CASE("a run that is killed again and again ends with the bytes of one that 
   }
 }
 
+namespace {
+
+const std::string mounting = "unshare --user --map-root-user --mount ";
+
+bool may_mount(const Workspace& workspace) {
+  if (workspace.shell(mounting + "true").status == 0) return true;
+  std::cout << "SKIPPED: mounting a small disk is not allowed here\n";
+  return false;
+}
+
+}  // namespace
+
 TEST_CASE("a full disk is one error, earlier results stay whole, and the same command then succeeds",
           "[cli]") {
   const Workspace workspace;
   write_samples(workspace, 3000);
-  const Run allowed = workspace.shell("unshare --user --map-root-user --mount true");
-  if (allowed.status != 0) {
-    std::cout << "SKIPPED: mounting a small disk is not allowed here\n";
-    return;
-  }
+  if (!may_mount(workspace)) return;
   const Arguments fit = with(Workspace::fit(), from_list);
   succeed(workspace, Workspace::fit());
   const std::string earlier = read_bytes(workspace / "b.safetensors");
@@ -252,8 +260,7 @@ TEST_CASE("a full disk is one error, earlier results stay whole, and the same co
       into_disk + " 2>first; echo $? >status; cp disk/b.safetensors kept.safetensors; ls -A disk >left; " +
       Workspace::command(with(Workspace::profile(), {"--out", "disk/p.safetensors"})) +
       " 2>second; rm disk/filler; " + into_disk + "; } && cp disk/b.safetensors last.safetensors";
-  const Run run =
-      workspace.shell("unshare --user --map-root-user --mount sh -c " + Workspace::quoted(command));
+  const Run run = workspace.shell(mounting + "sh -c " + Workspace::quoted(command));
   INFO(run.err);
   CHECK(run.status == 0);
   CHECK(read_bytes(workspace / "status") == "1\n");
@@ -265,6 +272,38 @@ TEST_CASE("a full disk is one error, earlier results stay whole, and the same co
   CHECK(read_bytes(workspace / "kept.safetensors") == earlier);
   CHECK(read_bytes(workspace / "second").find("nine tenths of the free disk space") != std::string::npos);
   CHECK(read_bytes(workspace / "last.safetensors") == read_bytes(workspace / "whole.safetensors"));
+}
+
+TEST_CASE("a folder that is, or becomes, read-only is one error, and the same command then succeeds",
+          "[cli]") {
+  const Workspace workspace;
+  write_samples(workspace, 3000);
+  if (!may_mount(workspace)) return;
+  const Arguments fit = with(Workspace::fit(), from_list);
+  succeed(workspace, Workspace::fit());
+  succeed(workspace, with(fit, {"--out", "whole.safetensors"}));
+  std::filesystem::create_directory(workspace / "disk");
+  const std::string again = Workspace::command(with(fit, {"--out", "disk/b.safetensors"}));
+  // It can be made read-only when no file on it is open for writing: between two checkpoints.
+  const std::string command =
+      "mount -t tmpfs small disk && cp b.safetensors disk && mount -o remount,ro disk && " + again +
+      " 2>first; echo $? >status; mount -o remount,rw disk; " + again +
+      " 2>second & running=$!; until [ -e disk/b.safetensors.checkpoint ]; do :; done; "
+      "until mount -o remount,ro disk 2>/dev/null; do :; done; "
+      "wait $running; echo $? >>status; cp disk/b.safetensors kept.safetensors; "
+      "mount -o remount,rw disk && " +
+      again + " 2>third && cp disk/b.safetensors last.safetensors && ls -A disk >left";
+  const Run run = workspace.shell(mounting + "sh -c " + Workspace::quoted(command));
+  INFO(run.err);
+  CHECK(run.status == 0);
+  CHECK(read_bytes(workspace / "status") == "1\n1\n");
+  CHECK(read_bytes(workspace / "first") ==
+        "culprit: error: disk/b.safetensors: expected a folder that can be written to, came Read-only file "
+        "system\n");
+  CHECK(read_bytes(workspace / "second").find(", came Read-only file system\n") != std::string::npos);
+  CHECK(read_bytes(workspace / "kept.safetensors") == read_bytes(workspace / "b.safetensors"));
+  CHECK(read_bytes(workspace / "last.safetensors") == read_bytes(workspace / "whole.safetensors"));
+  CHECK(read_bytes(workspace / "left") == "b.safetensors\n");
 }
 
 TEST_CASE("the processes that torchrun starts fit what one process does, also when one dies", "[cli]") {
