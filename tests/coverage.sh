@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 programs=("$@")
 if [ "${#programs[@]}" -eq 0 ]; then
-  programs=(core_tests library_tests example_tests reference_tests exported_tests)
+  programs=(core_tests library_tests distributed_tests example_tests reference_tests exported_tests)
 fi
 build=build/coverage
 libtorch=ON

@@ -42,7 +42,7 @@ soak() { .venv/bin/python tests/soak.py build/release/bin/culprit 30; }
 
 coverage() { bash tests/coverage.sh; }
 
-mutants() { .venv/bin/python tests/mutants.py core engine aggregate; }
+mutants() { .venv/bin/python tests/mutants.py; }
 
 failed=()
 for step in "${@:-build}" $([ $# -eq 0 ] && echo fuzz scripts soak coverage mutants); do

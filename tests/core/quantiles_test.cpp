@@ -125,8 +125,13 @@ TEST_CASE("Quantiles refuse what is no number and other units, and know nothing 
   Quantiles quantiles(2);
   CHECK(std::isnan(quantiles.median()[0]));
   CHECK(std::isnan(quantiles.mad()[1]));
-  for (const double wrong : {std::nan(""), std::numeric_limits<double>::infinity()})
-    CHECK(error_of([&] { quantiles.add(RowMatrix::Constant(1, 2, wrong)); }).code() == ErrorCode::numeric);
+  for (const double wrong : {std::nan(""), std::numeric_limits<double>::infinity()}) {
+    for (const Index unit : {0, 1}) {
+      RowMatrix sample = RowMatrix::Zero(1, 2);
+      sample(0, unit) = wrong;
+      CHECK(error_of([&] { quantiles.add(sample); }).code() == ErrorCode::numeric);
+    }
+  }
   CHECK(error_of([&] { quantiles.add(RowMatrix::Zero(1, 3)); }).code() == ErrorCode::shape);
   CHECK(error_of([&] { quantiles.merge(Quantiles(3)); }).code() == ErrorCode::shape);
   quantiles.add(RowMatrix::Constant(3, 2, std::numeric_limits<double>::max()));

@@ -100,6 +100,8 @@ TEST_CASE("A profile store is the rows of its files, one behind the other, in th
     CHECK(row(store, 1) == Eigen::Vector3d(3.0, 4.0, 5.0));
     CHECK(row(store, 2) == Eigen::Vector3d(100.0, 101.0, 102.0));
     CHECK(row(store, 4) == Eigen::Vector3d(106.0, 107.0, 108.0));
+    CHECK(store.rows().values(4, std::vector<UnitRange>(2)).size() ==
+          0);  // a range is empty until it is given
     CHECK(store.confidence(0) == Approx(0.75));
     CHECK(store.confidence(4) == Approx(0.75));
   };
