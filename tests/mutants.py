@@ -9,7 +9,7 @@ and runs the tests.
 The changes are drawn with a fixed seed. All are compiled into one build of the tests, and the environment's
 CULPRIT_MUTANT=number makes one of them. A change that does not compile so, such as one of a constant expression, is no
 mutant, and another one is drawn. What was found stands in build/mutants/fates.json, and the next call goes on from
-there; without that file it starts over.
+there; without that file it starts over. docs/reliability.md says why some changes cannot be noticed.
 """
 import argparse
 import json
@@ -191,7 +191,7 @@ def build(mutants, programs):
     """Builds the test programs; a mutant in a line that does not compile is taken out of `mutants`."""
     configure = ["cmake", "-S", str(TREE), "-B", str(BUILD / "build"), "-G", "Ninja"]
     configure += ["-DCMAKE_CXX_COMPILER=clang++-14", "-DCULPRIT_BUILD_EXAMPLES=OFF"]
-    configure += [f"-DCMAKE_CXX_FLAGS=-w -O0 {os.environ.get('CXXFLAGS', '')}"]
+    configure += [f"-DCMAKE_CXX_FLAGS=-w -O0 -D_GLIBCXX_ASSERTIONS {os.environ.get('CXXFLAGS', '')}"]
     while True:
         write_tree(mutants)
         subprocess.run(configure, check=True, stdout=subprocess.DEVNULL)
