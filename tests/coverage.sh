@@ -27,5 +27,6 @@ ctest --test-dir "$build" --output-on-failure --tests-regex "^($names|io/python_
 
 report=(--txt-summary)
 if [ -n "${CULPRIT_COVERAGE_DETAILS:-}" ]; then report+=(--html-details "$CULPRIT_COVERAGE_DETAILS"); fi
-.venv/bin/python -m gcovr --root . --filter include/ --merge-mode-functions merge-use-line-min \
+# A line of a template counts once, however many instances there are of it.
+.venv/bin/python -m gcovr --root . --filter include/ --merge-lines --merge-mode-functions merge-use-line-min \
   --exclude-unreachable-branches --exclude-throw-branches --txt - "${report[@]}" "$build/tests"
