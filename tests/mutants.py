@@ -12,6 +12,7 @@ mutant, and another one is drawn. What was found stands in build/mutants/fates.j
 there; without that file it starts over. docs/reliability.md says why some changes cannot be noticed.
 """
 import argparse
+import hashlib
 import json
 import os
 import pathlib
@@ -240,7 +241,10 @@ def main():
     link_tree()
     tests = {" ".join(test): test for part in parts for test in TESTS[part]}
     build(mutants, sorted({test[0] for test in tests.values()}))
-    state = BUILD / "fates.json"
+    sources = hashlib.sha256()
+    for file in sorted([*(ROOT / "include").rglob("*.hpp"), *(ROOT / "tests").rglob("*.[ch]pp")]):
+        sources.update(file.read_bytes())
+    state = BUILD / f"fates-{sources.hexdigest()[:16]}.json"
     fates = json.loads(state.read_text()) if state.exists() else {}
     for name, test in tests.items():
         if not passes(test, 0):

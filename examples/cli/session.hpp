@@ -73,7 +73,7 @@ class Session {
   /// time.
   [[nodiscard]] torch::Tensor on_device(const torch::Tensor& tensor) const {
     const auto order = tensor.dim() == 4 ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
-    return tensor.to(plan_.device()).contiguous(order);
+    return plan_.brought(tensor).contiguous(order);
   }
 
   /// What --boxes has for it.

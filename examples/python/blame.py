@@ -30,6 +30,8 @@ for inputs, labels in loader:
         predicted = model(inputs).argmax(1)
     if (predicted != labels).any():
         break
+else:
+    sys.exit("it is right about every picture")
 wrong = int((predicted != labels).int().argmax())
 image, label = inputs[wrong:wrong + 1], labels[wrong:wrong + 1]
 names = kind.meta["categories"]

@@ -172,17 +172,17 @@ class ProfilerMethod final : public Method {
     at::Tensor first;
     const Batches batches([&] {
       std::optional<Batch> batch = next();
-      if (batch && !first.defined()) first = batch->first;
+      if (batch && !first.defined()) first = batch->first.narrow(0, 0, 1).clone();
       return batch;
     });
     const Baseline baseline = profiler_.fit(model, batches, options);
-    return baseline.part(visit::trace(profiler_.plan(model), first.narrow(0, 0, 1)).units);
+    return baseline.part(visit::trace(profiler_.plan(model), first).units);
   }
 
   [[nodiscard]] at::Tensor profile(const visit::ModelView& model, const at::Tensor& inputs,
                                    const at::Tensor& targets, const Baseline* baseline) const override {
     const visit::Plan plan = profiler_.plan(model);
-    if (baseline == nullptr) return profiler_.batch(plan, inputs, targets).profiles;
+    if (baseline == nullptr) return profiler_.batch(plan, inputs, targets).profiles.cpu();
     const Baseline part = part_of(*baseline, plan);
     const RowMatrix raw = to_matrix(profiler_.batch(plan, inputs, targets).profiles);
     at::Tensor profiles = at::empty({raw.rows(), raw.cols()}, at::dtype(at::kDouble));

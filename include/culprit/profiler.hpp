@@ -142,7 +142,7 @@ class Profiler {
   [[nodiscard]] engine::BatchResult batch_as_is(const visit::Plan& plan, const at::Tensor& inputs,
                                                 const at::Tensor& targets) const {
     require_batch(inputs, targets);
-    return engine_(plan, aggregation_, loss_, on_device(plan, inputs), targets);
+    return engine_(plan, aggregation_, loss_, plan.brought(inputs), targets);
   }
 
   /// The batch with the gradient of a function of its raw profiles with respect to the inputs.
@@ -151,7 +151,7 @@ class Profiler {
   [[nodiscard]] engine::Vjp vjp(const visit::Plan& plan, const at::Tensor& inputs, const at::Tensor& targets,
                                 const engine::Cotangent& cotangent) const {
     require_batch(inputs, targets);
-    return engine_.vjp(plan, aggregation_, loss_, on_device(plan, inputs), targets,
+    return engine_.vjp(plan, aggregation_, loss_, plan.brought(inputs), targets,
                        engine::Cotangent([&](const at::Tensor& profiles, Index first) {
                          require_finite(plan, profiles, first);
                          return cotangent(profiles, first);
@@ -184,9 +184,14 @@ class Profiler {
     std::optional<detail::HostCopy> before;  // summed up while the device computes the next batch
     for (const auto& next : loader) {
       const auto [inputs, targets] = detail::inputs_and_targets(next);
-      detail::HostCopy profiles(batch_as_is(plan, inputs, targets).profiles);
+      const at::Tensor profiles = batch_as_is(plan, inputs, targets).profiles;
+      if (profiles.is_cpu()) {
+        add(profiles);
+        continue;
+      }
+      detail::HostCopy copy(profiles);
       if (before) add(before->wait());
-      before = std::move(profiles);
+      before = std::move(copy);
     }
     if (before) add(before->wait());
     const Index count = moments.count();
@@ -230,10 +235,6 @@ class Profiler {
     const at::Tensor target = at::full({1}, sample.target, at::dtype(at::kLong));
     const RowMatrix row = to_matrix(batch(plan, sample.input.unsqueeze(0), target).profiles);
     return Profile(plan.units, row_of(row, 0));
-  }
-
-  static at::Tensor on_device(const visit::Plan& plan, const at::Tensor& inputs) {
-    return inputs.to(plan.device(), /*non_blocking=*/true);
   }
 
   static void require_batch(const at::Tensor& inputs, const at::Tensor& targets) {

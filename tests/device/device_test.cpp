@@ -139,6 +139,7 @@ TEMPLATE_LIST_TEST_CASE("Each engine and loss runs on another device", "[device]
   };
   check(engine::Batched{});
   check(engine::Batched{.block_bytes = 1});
+  check(engine::Batched{.workers = 2});
   check(engine::Loop{});
 }
 
@@ -179,6 +180,13 @@ TEST_CASE("A convolution of any kind has the same profile on another device", "[
     torch::manual_seed(i);
     CHECK(difference(profiles(other_device), here) < rounding);
   }
+}
+
+TEST_CASE("A model on the CPU takes inputs and labels from another device", "[device]") {
+  const Profiler profiler;
+  const visit::Plan plan = profiler.plan(model_on(at::kCPU));
+  const at::Tensor here = profiler.batch(plan, inputs(), labels()).profiles;
+  CHECK(profiler.batch(plan, inputs().to(other_device), labels().to(other_device)).profiles.equal(here));
 }
 
 TEST_CASE("A baseline is fitted to a model on another device, and no batch is waited for", "[device]") {
@@ -228,7 +236,7 @@ TEMPLATE_LIST_TEST_CASE("Each intervention gives the same outputs on another dev
   const auto outputs = [](at::Device device) {
     const auto model = model_on(device);
     const ModelState before = state_of(model);
-    const visit::Plan plan = visit::trace(Profiler{}.plan(model), inputs().to(device));
+    const visit::Plan plan = visit::trace(Profiler{}.plan(model), inputs());
     torch::manual_seed(seed());
     const intervene::Subject subject{inputs()[0], 1, {0, 2, 7}, at::rand({8, 8})};
     const at::Tensor result = intervene::Scope(TestType{}, plan, subject).outputs();
@@ -241,9 +249,9 @@ TEMPLATE_LIST_TEST_CASE("Each intervention gives the same outputs on another dev
 TEST_CASE("Trials that share a pass give the same outputs on another device", "[device]") {
   const auto outputs = [](at::Device device) {
     const auto model = model_on(device);
-    const visit::Plan plan = visit::trace(Profiler{}.plan(model), inputs().to(device));
+    const visit::Plan plan = visit::trace(Profiler{}.plan(model), inputs());
     const std::vector<std::vector<Index>> units{{0}, {1, 8}, {}, {3}, {4}, {5}};
-    const at::Tensor pruned = intervene::outputs_pruned_each(plan, inputs().to(device), units);
+    const at::Tensor pruned = intervene::outputs_pruned_each(plan, inputs(), units);
     const std::vector<intervene::Trial> trials{{0, {0, 3}, {0, 1}}, {1, {8}, {1}}, {5, {1, 2}, {2, 5, 4}}};
     std::vector<at::Tensor> all =
         intervene::outputs_fine_tuned_each(plan, intervene::FineTune{}, inputs(), labels(), trials);

@@ -178,3 +178,27 @@ TEST_CASE("Pruning and steps of many samples at once are right where samples are
   const intervene::Scope scope(intervene::FineTune{}, plan, {x[2], 2, {50}});
   CHECK(at::allclose(stepped[1][0], scope.outputs(), 1e-10, 1e-12));
 }
+
+TEST_CASE("A constant that is as long as a batch is not taken for one", "[engine]") {
+  torch::manual_seed(seed());
+  const at::Tensor queries = normal({2, 6}), flat = weight({8, 6}), deep = weight({8, 6}),
+                   last = weight({3, 8});
+  const auto model = net({{"flat", flat}, {"deep", deep}, {"last", last}}, [=](const at::Tensor& x) {
+    const at::Tensor asked = at::linear(queries, flat).sum(0);                         // [2, 8], of no sample
+    const at::Tensor pair = at::linear(queries.unsqueeze(1).expand({2, 3, 6}), deep);  // [2, 3, 8]
+    return at::linear((at::linear(x, flat) * asked + pair.sum(0).sum(0)).tanh(), last);
+  });
+  const at::Tensor x = normal({8, 6}), y = classes(8, 3);
+  const Warnings warnings;
+  CHECK(batched_against_loop(model, x, y, Weights{}, aggregate::MeanAbs{}, loss::CrossEntropy{},
+                             engine::Batched{.chunk = 2}) <= 1e-10);
+  const Profiler profiler{aggregate::MeanAbs{}, standardize::Identity{}, Weights{}};
+  const visit::Plan plan = profiler.plan(model);
+  static_cast<void>(profiler.batch(plan, x, y));  // and not after another batch either
+  const at::Tensor pair = profiler.batch(plan, x.narrow(0, 0, 2), y.narrow(0, 0, 2)).profiles;
+  CHECK(at::allclose(
+      pair,
+      engine::Loop{}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, x.narrow(0, 0, 2), y.narrow(0, 0, 2))
+          .profiles,
+      1e-10, 1e-14));
+}

@@ -169,8 +169,9 @@ inline void warn_fallback(const std::string& cause) {
 /// The gradient of each layer's weight for sample b is dY_b * unfold(X_b)^T. On the CPU that of a convolution
 /// of one or two dimensions is reduced by the aggregation tile by tile, while it is in cache; else it is
 /// formed for a block of samples, reduced, and dropped. Memory is that of a training step plus `block_bytes`.
-/// Convolutions of every kind and linear layers are covered, also when a parameter is used more than once; a
-/// model with any other operator on a unit parameter runs by Loop, with one warning that names the operator.
+/// Convolutions of every kind, linear layers and embeddings are covered, also when a parameter is used more
+/// than once; a model with any other operator on a unit parameter runs by Loop, with one warning that names
+/// the operator.
 struct Batched {
   Index block_bytes = Index{8} << 20U;  ///< bound on the temporary block of one layer (at least one sample)
 
@@ -257,9 +258,10 @@ struct Batched {
                  std::vector<Part>& parts, const Each& each) const {
     std::string uncovered = detail::probe(plan, inputs);
     const Index batch = inputs.size(0);
+    const Index threads = plan.device().is_cpu() ? workers : 1;  // others would not be on the caller's stream
     // Not one sample alone, which some models take for none: a squeeze() drops its dimension.
     const Index number =
-        chunk > 0 ? (batch + chunk - 1) / chunk : std::max<Index>(1, std::min(workers, batch / 2));
+        chunk > 0 ? (batch + chunk - 1) / chunk : std::max<Index>(1, std::min(threads, batch / 2));
     if (uncovered.empty() && number == 1 && chunk == 0) {
       uncovered = each(parts.emplace_back(), Samples{0, batch, inputs, targets});
     } else if (uncovered.empty()) {
@@ -272,7 +274,7 @@ struct Batched {
       const auto begin_of = [&](Index i) {
         return chunk > 0 ? std::min(batch, chunk * i) : batch * i / number;
       };
-      culprit::detail::on_workers(number, workers, [&](Index i) {
+      culprit::detail::on_workers(number, threads, [&](Index i) {
         const Index first = begin_of(i);
         const Index count = begin_of(i + 1) - first;
         const auto place = static_cast<std::size_t>(i);
@@ -356,7 +358,7 @@ struct Batched {
     }
     reduction.finish();
 
-    const at::Tensor weights = cotangent(batch.profiles, 0);
+    const at::Tensor weights = plan.brought(cotangent(batch.profiles, 0));
     torch::autograd::variable_list factors, factor_gradients;
     for (std::size_t parameter = 0; parameter < uses_of.size(); ++parameter) {
       if (uses_of[parameter].empty()) continue;

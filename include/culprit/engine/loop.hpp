@@ -66,7 +66,7 @@ struct Loop {
       }
       at::Tensor row = at::empty({1, plan.units->size()}, profile_options(plan));
       reduce_all(plan, aggregation, gradients, row);
-      const at::Tensor weights = cotangent(row, sample);
+      const at::Tensor weights = plan.brought(cotangent(row, sample));
 
       torch::autograd::variable_list reached, directions;
       for (std::size_t i = 0; i < gradients.size(); ++i) {
@@ -99,7 +99,9 @@ struct Loop {
     for (std::size_t i = 0; i < gradients.size(); ++i) {
       const Layer& layer = plan.units->layers()[i];
       if (gradients[i].defined()) {
-        reduce_layer(aggregation, gradients[i].detach().reshape({1, -1}), layer, row, 0);
+        const at::Tensor gradient = gradients[i].detach();
+        reduce_layer(aggregation, (gradient.is_sparse() ? gradient.to_dense() : gradient).reshape({1, -1}),
+                     layer, row, 0);
       } else {
         fill_unreached(aggregation, layer, row);
       }

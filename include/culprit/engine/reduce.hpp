@@ -172,10 +172,6 @@ class TileReducer {
   std::array<Total, 2 * vector_bytes(Instructions::avx512) / sizeof(T)> totals_{};
 };
 
-}  // namespace detail
-
-namespace detail {
-
 /// Gives each element of a tile a number of its own, for ConvolutionTiles and units of one parameter.
 template <ScalarAggregation A, class T>
 struct TileMapper {
@@ -243,31 +239,36 @@ void reduce_convolution(const A& policy, const visit::ParameterUse& use, const L
 template <DifferentiableAggregation A>
 [[nodiscard]] at::Tensor reduce_layer_vjp(const A& policy, const at::Tensor& gradients, const Layer& layer,
                                           const at::Tensor& numbers, const at::Tensor& cotangent) {
-  const auto on_scalars = [&](const auto& scalars) {
-    const at::Tensor results = numbers.cpu().contiguous();
-    const at::Tensor block = gradients.to(results.options()).contiguous();
-    const at::Tensor weights = cotangent.to(block.options()).contiguous();
-    at::Tensor slopes = at::empty_like(block);
-    AT_DISPATCH_FLOATING_TYPES(block.scalar_type(), "culprit::reduce_layer_vjp", [&] {
-      const auto* gradient = block.const_data_ptr<scalar_t>();
-      const auto* result = results.const_data_ptr<scalar_t>();
-      const auto* weight = weights.const_data_ptr<scalar_t>();
-      auto* slope = slopes.mutable_data_ptr<scalar_t>();
-      detail::for_each_unit(block.size(0), layer, [&](Index i) {
-        for (Index j = i * layer.size; j < (i + 1) * layer.size; ++j) {
-          slope[j] =
-              static_cast<scalar_t>(weight[i] * scalars.derivative(gradient[j], result[i], layer.size));
-        }
-      });
-    });
-    return slopes.to(gradients.options());
-  };
-  return detail::by_form(policy, gradients, on_scalars, [&](const auto& tensors) {
+  const auto on_tensors = [&](const auto& tensors) {
     const at::AutoGradMode with_grad(true);
     const at::Tensor variable = gradients.detach().requires_grad_(true);
     return torch::autograd::grad({detail::reduce_on_tensors(tensors, variable, layer)}, {variable},
                                  {cotangent.to(gradients.options())})[0];
-  });
+  };
+  const auto on_scalars = [&](const auto& scalars) {
+    if constexpr (!requires { scalars.derivative(0.0, 0.0, Index{1}); }) {
+      return on_tensors(scalars);
+    } else {
+      const at::Tensor results = numbers.cpu().contiguous();
+      const at::Tensor block = gradients.to(results.options()).contiguous();
+      const at::Tensor weights = cotangent.to(block.options()).contiguous();
+      at::Tensor slopes = at::empty_like(block);
+      AT_DISPATCH_FLOATING_TYPES(block.scalar_type(), "culprit::reduce_layer_vjp", [&] {
+        const auto* gradient = block.const_data_ptr<scalar_t>();
+        const auto* result = results.const_data_ptr<scalar_t>();
+        const auto* weight = weights.const_data_ptr<scalar_t>();
+        auto* slope = slopes.mutable_data_ptr<scalar_t>();
+        detail::for_each_unit(block.size(0), layer, [&](Index i) {
+          for (Index j = i * layer.size; j < (i + 1) * layer.size; ++j) {
+            slope[j] =
+                static_cast<scalar_t>(weight[i] * scalars.derivative(gradient[j], result[i], layer.size));
+          }
+        });
+      });
+      return slopes.to(gradients.options());
+    }
+  };
+  return detail::by_form(policy, gradients, on_scalars, on_tensors);
 }
 
 /// What a layer's units are worth when no gradient reaches them: the policy's number for zero gradients.

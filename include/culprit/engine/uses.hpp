@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <memory>
@@ -27,6 +28,8 @@ class UseObserver : public visit::OperatorObserver {
   UseObserver(const visit::Plan& plan, Index batch)
       : OperatorObserver(plan.parameters), uses(plan.parameters.size(), 0), batch_(batch) {}
 
+  static constexpr const char* not_found = "an input in which the samples were not found";
+
   /// Where the samples of this use are; nothing where that is not known.
   virtual std::optional<visit::SampleAxis> axis_of(const visit::ParameterUse& use) = 0;
 
@@ -38,7 +41,7 @@ class UseObserver : public visit::OperatorObserver {
     ++uses[use.parameter];
     const std::optional<visit::SampleAxis> axis = axis_of(use);
     if (!axis || !axis->fits(use.input, batch_) || !axis->fits(output, batch_)) {
-      uncovered = "an input in which the samples were not found";
+      uncovered = not_found;
       return;
     }
     // A part that is frozen, or inside a custom function, whose backward pass is its own.
@@ -83,23 +86,23 @@ inline bool has_rows(const visit::ParameterUse& use) {
              : use.kind == visit::ParameterUse::Kind::linear && use.input.dim() > 1;
 }
 
-/// Sees the uses of a forward pass for inputs of a shape that was probed.
+/// Sees the uses of a forward pass for inputs of a shape that was probed, or of one sample.
 class ProbedUses : public UseObserver {
  public:
   ProbedUses(const visit::Plan& plan, const at::Tensor& inputs) : UseObserver(plan, inputs.size(0)) {
     const auto found = plan.probed->find(inputs.sizes().slice(1).vec());
-    if (found != plan.probed->end()) axes_ = found->second;
+    if (found != plan.probed->end()) places_ = found->second;
   }
 
   std::optional<visit::SampleAxis> axis_of(const visit::ParameterUse& use) final {
+    if (!places_) return visit::SampleAxis{.rows = has_rows(use) ? use.input.size(0) : 1};
     const std::size_t number = number_++;
-    if (number < axes_.size()) return axes_[number];
-    // All rows are of the only sample.
-    return visit::SampleAxis{.rows = batch() == 1 && has_rows(use) ? use.input.size(0) : 1};
+    if (number >= places_->size() || (*places_)[number].parameter != use.parameter) return std::nullopt;
+    return (*places_)[number].axis;
   }
 
  private:
-  std::vector<visit::SampleAxis> axes_;
+  std::optional<std::vector<visit::UsePlace>> places_;
   std::size_t number_ = 0;
 };
 
@@ -166,8 +169,11 @@ class HistoryKeeper final : public ProbedUses {
 inline std::vector<visit::SampleAxis> axes_of_equal_samples(const at::Tensor& x, Index batch) {
   std::vector<visit::SampleAxis> axes;
   if (x.numel() == 0) return axes;
+  const auto largest = [](const at::Tensor& tensor) { return tensor.abs().flatten(0, -2).amax(0); };
   const int digits = x.element_size() == 8 ? 52 : x.element_size() == 4 ? 23 : 8;
-  const double tolerance = std::ldexp(x.abs().max().item<double>(), -digits / 2);
+  const double tolerance =
+      x.is_floating_point() ? std::ldexp(1.0, -digits / 2) : 0.0;  // of each feature's largest
+  const at::Tensor bound = largest(x).to(at::kFloat).mul(tolerance);
   for (Index dimension = 0; dimension < x.dim() - 1; ++dimension) {
     if (x.size(dimension) % batch != 0) continue;
     const Index rows = x.size(dimension) / batch;
@@ -175,48 +181,70 @@ inline std::vector<visit::SampleAxis> axes_of_equal_samples(const at::Tensor& x,
       if (by_turns && rows == 1) continue;
       const visit::SampleAxis axis{dimension, rows, by_turns};
       const at::Tensor samples = axis.samples_first(x);
-      if (samples.sub(samples.narrow(0, 0, 1)).abs().max().item<double>() <= tolerance) axes.push_back(axis);
+      const at::Tensor apart = largest(samples.sub(samples.narrow(0, 0, 1))).to(at::kFloat);
+      if (apart.le(bound).all().item<bool>()) axes.push_back(axis);
     }
   }
   return axes;
 }
 
-/// Sees a forward pass of a batch of equal samples, and finds where each use has them.
+/// Sees a forward pass of a batch of equal samples, and finds where each use may have them.
 class SampleFinder final : public UseObserver {
  public:
   using UseObserver::UseObserver;
 
+  struct Found {
+    std::size_t parameter;
+    std::vector<visit::SampleAxis> axes;
+  };
+
   std::optional<visit::SampleAxis> axis_of(const visit::ParameterUse& use) override {
-    std::optional<visit::SampleAxis> axis;
+    Found& last = found.emplace_back(Found{use.parameter, {}});
     const bool first = visit::SampleAxis{}.fits(use.input, batch());
-    if (first) axis.emplace();
     if (has_rows(use) && !(first && use.input.dim() <= 2)) {
       const bool linear = use.kind == visit::ParameterUse::Kind::linear;
       const at::Tensor x = use.input.detach();
-      const auto found = axes_of_equal_samples(linear ? x : x.to(at::kFloat).unsqueeze(-1), batch());
-      // The first dimension may have the batch's extent by chance; of several others none is sure.
-      if (found.size() == 1) axis = found.front();
+      last.axes = axes_of_equal_samples(linear ? x : x.unsqueeze(-1), batch());
+    } else if (first) {
+      last.axes.emplace_back();
     }
-    if (axis) axes.push_back(*axis);
-    return axis;
+    if (last.axes.empty()) return std::nullopt;
+    return last.axes.front();
   }
 
-  std::vector<visit::SampleAxis> axes;
+  std::vector<Found> found;  ///< of each use
 };
 
-/// Why the samples of a batch cannot be separated; empty when they can. One forward pass of another batch
-/// extent for each new shape of a sample: a dimension that is as long as the batch by chance is not as long
-/// as both.
+/// Why the samples of a batch cannot be separated; empty when they can.
+///
+/// Each new shape of a sample is probed with two small batches of different extents: a dimension, or an order
+/// in it, that has the samples by chance has them in one of the two, and what is left must be the only one.
 inline std::string probe(const visit::Plan& plan, const at::Tensor& inputs) {
   const std::vector<Index> shape = inputs.sizes().slice(1).vec();
   if (inputs.size(0) == 1 || plan.probed->contains(shape)) return {};
-  std::vector<Index> extents = inputs.sizes().vec();
-  extents.front() = inputs.size(0) == 2 ? 3 : 2;
-  const auto finder = std::make_shared<SampleFinder>(plan, extents.front());
-  visit::OperatorObserver::observe(
-      finder, [&] { return plan.model.forward(private_copy(inputs.narrow(0, 0, 1).expand(extents))); });
-  if (finder->uncovered.empty()) plan.probed->emplace(shape, std::move(finder->axes));
-  return finder->uncovered;
+  std::array<std::vector<SampleFinder::Found>, 2> found;
+  for (const Index extent : {2, 3}) {
+    std::vector<Index> extents = inputs.sizes().vec();
+    extents.front() = extent;
+    const auto finder = std::make_shared<SampleFinder>(plan, extent);
+    visit::OperatorObserver::observe(
+        finder, [&] { return plan.model.forward(private_copy(inputs.narrow(0, 0, 1).expand(extents))); });
+    if (!finder->uncovered.empty()) return finder->uncovered;
+    found[static_cast<std::size_t>(extent - 2)] = std::move(finder->found);
+  }
+  std::vector<visit::UsePlace> places;
+  for (std::size_t i = 0; i < found[0].size(); ++i) {
+    std::vector<visit::SampleAxis> both;
+    if (i < found[1].size() && found[0][i].parameter == found[1][i].parameter) {
+      for (const visit::SampleAxis& axis : found[0][i].axes) {
+        if (std::ranges::find(found[1][i].axes, axis) != found[1][i].axes.end()) both.push_back(axis);
+      }
+    }
+    if (both.size() != 1) return UseObserver::not_found;
+    places.push_back({found[0][i].parameter, both.front()});
+  }
+  plan.probed->emplace(shape, std::move(places));
+  return {};
 }
 
 /// Whether each use has the samples as the first dimension, and they can be separated.
@@ -225,7 +253,7 @@ inline bool samples_are_first(const visit::Plan& plan, const at::Tensor& inputs)
   const auto found = plan.probed->find(inputs.sizes().slice(1).vec());
   return found == plan.probed->end() ||
          std::all_of(found->second.begin(), found->second.end(),
-                     [](const visit::SampleAxis& axis) { return axis.is_first(); });
+                     [](const visit::UsePlace& place) { return place.axis.is_first(); });
 }
 
 }  // namespace culprit::engine::detail

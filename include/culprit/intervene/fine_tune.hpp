@@ -24,7 +24,7 @@ template <Loss L>
                                                 const at::Tensor& input, Index target) {
   const engine::GradientScope scope(plan.model);
   for (const at::Tensor& parameter : plan.parameters) parameter.set_requires_grad(true);
-  const at::Tensor output = plan.model.forward(engine::private_copy(input.unsqueeze(0).to(plan.device())));
+  const at::Tensor output = plan.model.forward(engine::private_copy(plan.brought(input).unsqueeze(0)));
   const at::Tensor targets = at::full({1}, target, at::dtype(at::kLong));
   if (!output.requires_grad()) return std::vector<at::Tensor>(plan.parameters.size());
   return torch::autograd::grad({output}, plan.parameters, {engine::seed(loss, output, targets).second},

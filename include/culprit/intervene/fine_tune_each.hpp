@@ -299,7 +299,7 @@ class FineTuning {
 
   /// A copy of these inputs, where the model is, with their order of dimensions in memory.
   [[nodiscard]] at::Tensor rows(const std::vector<Index>& wanted) const {
-    const at::Tensor copy = taken(inputs_.detach(), wanted).to(plan_.device());
+    const at::Tensor copy = plan_.brought(taken(inputs_.detach(), wanted));
     return copy.contiguous(inputs_.suggest_memory_format());
   }
 

@@ -115,15 +115,16 @@ inline bool can_switch(const visit::Plan& traced, const at::Tensor& inputs) {
     throw Error(ErrorCode::argument, "plan", "one that visit::trace gave", "an untraced one");
   const c10::InferenceMode no_inference(false);
   const at::NoGradGuard no_grad;
-  if (detail::can_switch(plan, inputs)) {
+  const at::Tensor here = plan.brought(inputs);
+  if (detail::can_switch(plan, here)) {
     const auto off = std::make_shared<detail::Switch>(plan, units);
-    at::Tensor outputs = visit::OperatorObserver::observe(
-        off, [&] { return plan.model.forward(engine::private_copy(inputs)); });
+    at::Tensor outputs =
+        visit::OperatorObserver::observe(off, [&] { return plan.model.forward(engine::private_copy(here)); });
     if (off->uncovered.empty()) return outputs;
   }
   std::vector<at::Tensor> outputs;
   for (std::size_t sample = 0; sample < units.size(); ++sample) {
-    const Scope scope(Prune{}, plan, {inputs[static_cast<Index>(sample)], 0, units[sample]});
+    const Scope scope(Prune{}, plan, {here[static_cast<Index>(sample)], 0, units[sample]});
     outputs.push_back(scope.outputs());
   }
   return at::stack(outputs);

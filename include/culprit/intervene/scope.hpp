@@ -41,8 +41,7 @@ class Scope {
   /// What the model now says of it, [classes], without gradients.
   [[nodiscard]] at::Tensor outputs() const {
     const at::NoGradGuard no_grad;
-    const at::Tensor copy =  // the model may change it in place
-        input_.unsqueeze(0).to(plan_.device(), input_.scalar_type(), /*non_blocking=*/false, /*copy=*/true);
+    const at::Tensor copy = plan_.brought(input_).unsqueeze(0).clone();  // the model may change it in place
     return plan_.model.forward(copy).squeeze(0);
   }
 

@@ -64,7 +64,8 @@ struct CrossEntropy {
                     "0 to " + std::to_string(outputs.size(1) - 1), std::to_string(value));
       }
     }
-    return targets.to(outputs.device(), /*non_blocking=*/true).unsqueeze(1);
+    const at::Tensor there = outputs.is_cpu() ? host : targets.to(outputs.device(), /*non_blocking=*/true);
+    return there.unsqueeze(1);
   }
 };
 

@@ -93,13 +93,13 @@ inline at::Tensor bias_beside(const ModelView& model, const std::string& weight)
 /// gradients.
 ///
 /// A batch norm is named when it, and no other, reads the layer's output before anything changes that output.
-/// @param sample  inputs of the model, [B, ...]; one sample is enough
+/// @param sample  inputs of the model, [B, ...], brought to its device; one sample is enough
 [[nodiscard]] inline Plan trace(const Plan& plan, const at::Tensor& sample) {
   const auto recorder = std::make_shared<detail::FlowRecorder>(plan);
   {
     const c10::InferenceMode no_inference(false);  // there tensors have no version
     const at::NoGradGuard no_grad;
-    OperatorObserver::observe(recorder, [&] { return plan.model.forward(sample.clone()); });
+    OperatorObserver::observe(recorder, [&] { return plan.model.forward(plan.brought(sample).clone()); });
   }
   Plan traced = plan;
   traced.outlets = std::move(recorder->outlets);

@@ -27,6 +27,12 @@ struct Outlet {
   std::string unknown;             ///< an operator without a rule that takes the weight; empty: none
 };
 
+/// Where one use of a parameter in a forward pass has its samples.
+struct UsePlace {
+  std::size_t parameter;  ///< index into Plan::parameters
+  SampleAxis axis;        ///< of the operator's input and output
+};
+
 /// A model with its units resolved: what an engine works on. A plan serves one thread at a time, like its
 /// model.
 struct Plan {
@@ -35,15 +41,19 @@ struct Plan {
   std::vector<at::Tensor> parameters;  ///< one for each layer of `units`, in the same order
   std::vector<Outlet> outlets;         ///< one for each layer; empty: not traced
 
-  /// For a shape of one sample: where each use of a parameter, in the order of the forward pass, has its
-  /// samples.
-  using SampleAxes = std::map<std::vector<Index>, std::vector<SampleAxis>>;
+  /// For a shape of one sample: the uses, in the order of the forward pass.
+  using UsePlaces = std::map<std::vector<Index>, std::vector<UsePlace>>;
 
   /// Of the shapes that engine::Batched has seen.
-  std::shared_ptr<SampleAxes> probed = std::make_shared<SampleAxes>();
+  std::shared_ptr<UsePlaces> probed = std::make_shared<UsePlaces>();
 
   /// Where the model is.
   [[nodiscard]] at::Device device() const { return parameters.front().device(); }
+
+  /// A tensor where the model is: brought to a device without a wait, to the CPU when it is there.
+  [[nodiscard]] at::Tensor brought(const at::Tensor& tensor) const {
+    return tensor.to(device(), /*non_blocking=*/!device().is_cpu());
+  }
 };
 
 /// The weights of a unit: a view of the model's own parameter.

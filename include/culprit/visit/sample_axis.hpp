@@ -14,6 +14,8 @@ struct SampleAxis {
   Index rows = 1;         ///< places of each sample in it
   bool by_turns = false;  ///< place r of sample b is r * batch + b; else b * rows + r
 
+  [[nodiscard]] bool operator==(const SampleAxis&) const = default;
+
   /// Whether the first dimension is the batch.
   [[nodiscard]] bool is_first() const { return dimension == 0 && rows == 1; }
 

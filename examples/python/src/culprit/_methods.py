@@ -9,7 +9,7 @@ import torch
 from culprit import _library
 from culprit._inline import Aggregation
 from culprit._library import Baseline, Units
-from culprit._view import device_of, view
+from culprit._view import view
 
 
 class Filter(NamedTuple):
@@ -62,7 +62,6 @@ def fit(model: torch.nn.Module, loader: Iterable[Any], *, profiler: Optional[Pro
         skip_non_finite: leaves out samples with NaN or infinity in their gradients, instead of raising for the first.
         progress: shows a bar where tqdm is installed.
     """
-    device = device_of(model)
     batches = iter(_with_bar(loader) if progress else loader)
 
     def next_batch() -> Optional[tuple[torch.Tensor, torch.Tensor]]:
@@ -72,7 +71,7 @@ def fit(model: torch.nn.Module, loader: Iterable[Any], *, profiler: Optional[Pro
         if not isinstance(batch, (list, tuple)) or [isinstance(each, torch.Tensor) for each in batch[:2]] != [True] * 2:
             raise ValueError("loader: expected batches that begin with two tensors, inputs and labels, "
                              f"came {type(batch).__name__}")
-        return batch[0].to(device), batch[1].to(device)
+        return batch[0], batch[1]
 
     with view(model) as seen:
         return _method(profiler).fit(seen, next_batch, preprocessing, skip_non_finite)

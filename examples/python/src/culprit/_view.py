@@ -26,42 +26,40 @@ def view(model: torch.nn.Module) -> Iterator[_library.ModelView]:
             return _first_tensor(model(inputs))
 
     training = [name for name, module in model.named_modules() if module.training]
-    with _uncompiled:
+    with _unfused:
         yield _library.ModelView(list(model.named_parameters()), list(model.named_buffers()), training, forward)
 
 
-class _Uncompiled:
-    """For a scope: what torch.compile made runs as it was written, for a fused kernel hides the parameters it takes.
+class _Unfused:
+    """For a scope: what torch.compile made runs as it was written, and attention operator by operator, for a fused
+    kernel hides the parameters it takes.
 
-    torch's switch is the process's, so the first thread to enter turns it and the last to leave turns it back.
+    torch's switches are the process's, so the first thread to enter turns them and the last to leave turns them back.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._inside = 0
-        self._switch = contextlib.ExitStack()
+        self._switches = contextlib.ExitStack()
 
     def __enter__(self) -> None:
         with self._lock:
             self._inside += 1
-            if self._inside == 1 and "torch._dynamo" in sys.modules:
-                self._switch.enter_context(torch.compiler.set_stance("force_eager"))
+            if self._inside > 1:
+                return
+            self._switches.callback(torch.backends.mha.set_fastpath_enabled, torch.backends.mha.get_fastpath_enabled())
+            torch.backends.mha.set_fastpath_enabled(False)
+            if "torch._dynamo" in sys.modules:
+                self._switches.enter_context(torch.compiler.set_stance("force_eager"))
 
     def __exit__(self, *exception: object) -> None:
         with self._lock:
             self._inside -= 1
             if self._inside == 0:
-                self._switch.close()
+                self._switches.close()
 
 
-_uncompiled = _Uncompiled()
-
-
-def device_of(model: torch.nn.Module) -> torch.device:
-    """Where the model's first tensor is."""
-    for tensor in model.parameters():
-        return tensor.device
-    return torch.device("cpu")
+_unfused = _Unfused()
 
 
 def _first_tensor(outputs: Any) -> torch.Tensor:
