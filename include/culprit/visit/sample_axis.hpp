@@ -14,6 +14,7 @@ struct SampleAxis {
   Index rows = 1;         ///< places of each sample in it
   bool by_turns = false;  ///< place r of sample b is r * batch + b; else b * rows + r
 
+  /// Whether they are the same.
   [[nodiscard]] bool operator==(const SampleAxis&) const = default;
 
   /// Whether the first dimension is the batch.
