@@ -94,7 +94,7 @@ static_assert(DifferentiableEngine<AnyEngine>);
 struct Settings {
   cli::AnyStandardization standardization;
   AnyLoss loss;
-  bool (*visitor)(at::IntArrayRef);
+  std::function<Index(at::IntArrayRef)> visitor;
   select::LayerRange layers;
   AnyEngine engine;
 };

@@ -62,11 +62,16 @@ concept Model = requires(M& model) {
 };
 
 // [visitor]
-/// Visitor: which parameters hold units, told by their shape. Units are slices along dimension 0.
+/// Visitor: which parameters hold units, told by their shape: yes or no, or how many, 0 for none. Units are
+/// slices along dimension 0: each a unit, or as many units of equal extent as the visitor says.
 template <class V>
-concept Visitor = std::copyable<V> && requires(const V& visitor, at::IntArrayRef shape) {
-  { visitor(shape) } -> std::same_as<bool>;
-};
+concept Visitor = std::copyable<V> &&(
+    requires(const V& visitor, at::IntArrayRef shape) {
+      { visitor(shape) } -> std::same_as<bool>;
+    } ||
+    requires(const V& visitor, at::IntArrayRef shape) {
+      { visitor(shape) } -> std::same_as<Index>;
+    });
 // [/visitor]
 
 // [aggregation]

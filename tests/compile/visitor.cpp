@@ -12,8 +12,12 @@ struct ManyDimensions {
   bool operator()(at::IntArrayRef shape) const { return shape.size() >= least; }
 };
 
-struct ReturnsCount {
-  cu::Index operator()(at::IntArrayRef shape) const;
+struct CountsUnits {
+  cu::Index operator()(at::IntArrayRef shape) const { return shape.size() == 2 ? 2 : 0; }
+};
+
+struct ReturnsUnsigned {
+  std::size_t operator()(at::IntArrayRef shape) const;
 };
 
 struct Mutable {
@@ -32,9 +36,13 @@ void use(cu::visit::ModelView& model, const std::vector<std::pair<at::Tensor, at
   const cu::Profiler right{mean_abs, z_score, ManyDimensions{least}};
   (void)right(model, sample, right.fit(model, loader)).top(10);
 
-  // error: culprit: a visitor returns a bool: whether a parameter of that shape holds units
-  const cu::Profiler returns_count{mean_abs, z_score, ReturnsCount{}};
-  (void)returns_count(model, sample, returns_count.fit(model, loader)).top(10);
+  const cu::Profiler counts{mean_abs, z_score, CountsUnits{}};
+  (void)counts(model, sample, counts.fit(model, loader)).top(10);
+
+  // error: culprit: a visitor returns a bool, whether a parameter of that shape holds units, or an Index, how
+  // many
+  const cu::Profiler returns_unsigned{mean_abs, z_score, ReturnsUnsigned{}};
+  (void)returns_unsigned(model, sample, returns_unsigned.fit(model, loader)).top(10);
 
   // error: culprit: a visitor has a const operator()(at::IntArrayRef shape)
   const cu::Profiler is_mutable{mean_abs, z_score, Mutable{}};

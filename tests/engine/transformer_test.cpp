@@ -202,3 +202,29 @@ TEST_CASE("A constant that is as long as a batch is not taken for one", "[engine
           .profiles,
       1e-10, 1e-14));
 }
+
+TEST_CASE("A head's number is the mean of its rows', and pruned its projections give nothing",
+          "[engine][intervene]") {
+  torch::manual_seed(seed());
+  VisionTransformer model;
+  model->to(at::kDouble);
+  model->eval();
+  const at::Tensor x = normal({3, 3, 12, 12}), y = classes(3, 4);
+  const Profiler heads{aggregate::MeanAbs{}, standardize::Identity{}, visit::AttentionHeads{.heads = 2}};
+  const Profiler rows =
+      Profiler{aggregate::MeanAbs{}, standardize::Identity{}, visit::LinearNeurons{}}.within(
+          {.pattern = "*in_proj_weight"});
+  const visit::Plan plan = visit::trace(heads.plan(model), x);
+  const at::Tensor of_heads = heads.batch(plan, x, y).profiles;
+  CHECK(of_heads.size(1) == 2 * 6);
+  CHECK(at::allclose(of_heads, rows.batch(rows.plan(model), x, y).profiles.view({3, 12, 4}).mean(2), 1e-12,
+                     1e-15));
+  const at::Tensor before = model->forward(x);
+  {
+    const intervene::Scope scope(intervene::Prune{}, plan, {x[0], 0, {1}});  // the queries of the second head
+    CHECK(plan.parameters.front().narrow(0, 4, 4).abs().max().item<double>() == 0.0);
+    CHECK(plan.parameters.front().narrow(0, 0, 4).abs().min().item<double>() > 0.0);
+    CHECK_FALSE(scope.outputs().equal(before[0]));
+  }
+  CHECK(model->forward(x).equal(before));
+}

@@ -39,7 +39,8 @@ using Interventions = std::tuple<intervene::Prune,       //
 
 using Visitors = std::tuple<visit::ConvFilters,    //
                             visit::LinearNeurons,  //
-                            visit::AllWeights>;
+                            visit::AllWeights,     //
+                            visit::AttentionHeads>;
 
 using Engines = std::tuple<engine::Batched,  //
                            engine::Loop>;

@@ -13,6 +13,7 @@ import warnings
 from package import SmallNet, TestCase, batches, samples, small_net, state
 
 import torch
+import torchvision
 
 import culprit
 from culprit._view import view
@@ -116,6 +117,32 @@ class Profiles(TestCase):
                                    atol=1e-16)
         table = culprit.units(model, profiler=culprit.Profiler(units="neurons"))
         self.assertEqual([(layer.name, layer.count, layer.size) for layer in table.layers], [("head.weight", 10, 8)])
+
+    def test_of_attention_heads_of_a_live_transformer(self):
+        torch.manual_seed(0)
+        model = torchvision.models.VisionTransformer(16, 8, num_layers=2, num_heads=4, hidden_dim=24, mlp_dim=48,
+                                                     num_classes=5).double().eval()
+        torch.nn.init.normal_(model.heads.head.weight)  # 0 as it is made
+        inputs, labels = torch.randn(3, 3, 16, 16, dtype=torch.float64), torch.tensor([1, 4, 0])
+        heads = culprit.Profiler(units="heads:4")
+        self.assertEqual([layer.count for layer in culprit.units(model, profiler=heads).layers], [12, 12])
+        came = culprit.profile(model, inputs, labels, profiler=heads)
+        expected = []
+        for x, y in zip(inputs, labels):
+            loss = torch.nn.functional.cross_entropy(model(x[None]), y[None])
+            weights = [layer.self_attention.in_proj_weight for layer in model.encoder.layers]
+            expected.append(torch.cat([gradient.abs().view(12, -1).mean(1)
+                                       for gradient in torch.autograd.grad(loss, weights)]))
+        torch.testing.assert_close(came, torch.stack(expected), rtol=1e-10, atol=1e-14)
+        enabled = torch.backends.mha.get_fastpath_enabled()
+        before = state(model)
+        with torch.no_grad(), culprit.prune(model, [5], inputs, profiler=heads):
+            pruned = model.encoder.layers[0].self_attention
+            self.assertEqual(float(pruned.in_proj_weight[30:36].abs().max() + pruned.in_proj_bias[30:36].abs().max()), 0)
+        self.assertEqual(state(model), before)
+        self.assertEqual(torch.backends.mha.get_fastpath_enabled(), enabled)
+        with self.assertRaisesRegex(ValueError, "^units: expected filters, neurons, weights, or heads:N"):
+            culprit.Profiler(units="heads:none")
 
     def test_input_saliency_is_the_gradient_of_the_distance(self):
         model, (inputs, labels) = small_net(), samples(4)

@@ -154,6 +154,18 @@ TEST_CASE("Which parameters hold units is up to the visitor, and how many to the
   CHECK(units(visit::ConvFilters{}, Granularity::parameter).size() == 8 * (72 + 27 + 3));
   CHECK(units(Everything{}, Granularity::filter).size() == 29 + 5 + 8 * 7);
 
+  const auto attention = net({{"in_proj", normal({18, 6})}, {"out_proj", normal({6, 6})}},
+                             [](const at::Tensor& x) { return x; });
+  const visit::Plan heads =
+      visit::make_plan(attention, visit::AttentionHeads{.heads = 2}, Granularity::filter);
+  REQUIRE(heads.units->size() == 6);
+  CHECK(heads.units->layers().front().size == 18);
+  CHECK(visit::weights_of(heads, heads.units->unit(4)).equal(heads.parameters.front().narrow(0, 12, 3)));
+  const auto uneven = [](at::IntArrayRef /*shape*/) -> Index { return 4; };
+  CHECK(
+      std::string(error_of([&] { (void)visit::make_plan(attention, uneven, Granularity::filter); }).what()) ==
+      "visitor, for in_proj: expected a number of units that divides its 18 slices, came 4");
+
   torch::nn::Sequential linear(torch::nn::Linear(3, 2));
   linear->eval();
   const Error error = error_of([&] { (void)Profiler{}.plan(linear); });

@@ -88,8 +88,10 @@ consteval auto require_visitor() {
     return Sentence{};
   } else {
     struct Sentence {
-      static_assert(Visitor<V>,
-                    "culprit: a visitor returns a bool: whether a parameter of that shape holds units");
+      static_assert(
+          Visitor<V>,
+          "culprit: a visitor returns a bool, whether a parameter of that shape holds units, or an Index, "
+          "how many");
     };
     return Sentence{};
   }

@@ -22,14 +22,15 @@ namespace culprit::intervene {
                 "a weight that convolutions and linear layers take as it is, to switch its units off",
                 outlet.unknown);
   }
-  const bool whole = layer.count == 1;
-  if (outlet.transposed || (!whole && layer.count != layer.shape.front())) return {};
+  const Index channels =
+      layer.shape.front() / layer.count;  // of each unit; 0 where one is less than a channel
+  if (outlet.transposed || channels == 0) return {};
   std::vector<at::Tensor> all = outlet.biases;
   for (const at::Tensor& tensor : {outlet.scale, outlet.shift}) all.push_back(tensor);
   if (!outlet.scale.defined()) all.push_back(outlet.running_mean);
   std::vector<at::Tensor> entries;
   for (const at::Tensor& tensor : all) {
-    if (tensor.defined()) entries.push_back(whole ? tensor : tensor.select(0, unit.channel));
+    if (tensor.defined()) entries.push_back(tensor.narrow(0, unit.channel * channels, channels));
   }
   return entries;
 }

@@ -3,6 +3,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "culprit/core/units.hpp"
+
 namespace culprit::visit {
 
 /// The paper's units: filters of every convolution, that is slices along dimension 0 of every 4-D parameter.
@@ -19,6 +21,17 @@ struct LinearNeurons {
 /// Slices along dimension 0 of every parameter with two or more dimensions: filters and neurons of any kind.
 struct AllWeights {
   [[nodiscard]] bool operator()(at::IntArrayRef shape) const { return shape.size() >= 2; }
+};
+
+/// Attention heads: the queries, keys and values of each head, in this order, for every 2-D parameter of
+/// shape [3 E, E] such as the in_proj_weight of a multihead attention: 3 * heads units of E / heads rows
+/// each.
+struct AttentionHeads {
+  Index heads = 1;  ///< of every attention that the model has
+
+  [[nodiscard]] Index operator()(at::IntArrayRef shape) const {
+    return shape.size() == 2 && shape[0] == 3 * shape[1] && shape[1] % heads == 0 ? 3 * heads : 0;
+  }
 };
 
 }  // namespace culprit::visit

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <concepts>
 #include <map>
 #include <memory>
 #include <string>
@@ -63,6 +64,8 @@ struct Plan {
   at::Tensor weights = plan.parameters[number];
   if (layer.count == 1) return weights;
   if (layer.count == layer.shape.front()) return weights.select(0, unit.channel);
+  if (const Index rows = layer.shape.front() / layer.count; rows > 1)
+    return weights.narrow(0, unit.channel * rows, rows);
   Index rest = unit.channel;
   Index extent = layer.count;
   for (const Index size : layer.shape) {
@@ -76,20 +79,28 @@ struct Plan {
 /// Numbers the units of a model.
 /// @param visitor  says by its shape whether a parameter holds units
 /// @param range    which of the layers so found are taken, numbered anew; the others are not even looked at
-/// @throws Error (model) when no parameter holds units, Error (argument) when none of these is in the range.
+/// @throws Error (model) when no parameter holds units, Error (argument) when none of these is in the range,
+/// or a visitor gives a number of units that does not divide a parameter's slices.
 template <class V>
 [[nodiscard]] Plan make_plan(ModelView model, const V& visitor, Granularity granularity,
                              const select::LayerRange& range = {}) {
   std::vector<Layer> all;
   std::vector<at::Tensor> holders;
   for (const auto& [name, tensor] : model.parameters) {
-    if (tensor.numel() == 0 || !tensor.is_floating_point() || !visitor(tensor.sizes())) continue;
+    if (tensor.numel() == 0 || !tensor.is_floating_point()) continue;
+    const auto held = visitor(tensor.sizes());
+    if (!held) continue;
     Layer layer;
     layer.name = name;
     layer.shape = tensor.sizes().vec();
     switch (granularity) {
       case Granularity::filter:
-        layer.count = tensor.size(0);
+        layer.count = std::same_as<decltype(held), const bool> ? tensor.size(0) : Index{held};
+        if (layer.count < 1 || tensor.size(0) % layer.count != 0) {
+          throw Error(ErrorCode::argument, "visitor, for " + name,
+                      "a number of units that divides its " + std::to_string(tensor.size(0)) + " slices",
+                      std::to_string(layer.count));
+        }
         break;
       case Granularity::tensor:
         layer.count = 1;
