@@ -50,7 +50,7 @@ void saliency(benchmark::State& state, const Shape& shape, at::MemoryFormat form
   Job job(shape, format);
   const cu::aggregate::MeanAbs mean_abs;
   for ([[maybe_unused]] const auto turn : state) {
-    cu::engine::reduce_convolution(mean_abs, job.use, job.layer, job.x, job.dy, job.profiles);
+    cu::engine::FusedOnCpu{}(mean_abs, job.use, job.layer, job.x, job.dy, job.profiles);
     benchmark::DoNotOptimize(job.profiles.const_data_ptr());
   }
   job.report(state);

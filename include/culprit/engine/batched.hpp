@@ -51,8 +51,13 @@ inline void warn_fallback(const std::string& cause) {
 /// Convolutions of every kind, linear layers and embeddings are covered, also when a parameter is used more
 /// than once; a model with any other operator on a unit parameter runs by Loop, with one warning that names
 /// the operator.
-struct Batched {
-  Index block_bytes = Index{8} << 20U;  ///< bound on the temporary block of one layer (at least one sample)
+/// @tparam Fused  reduces the gradients of a layer as they are formed, where it can: FusedOnCpu, or
+///                cuda::FusedOnDevice
+template <class Fused>
+struct BasicBatched {
+  /// Bound on the temporary block of one layer, of at least one sample; 0 for 8 MiB on the CPU, where it stays
+  /// in cache, and 512 MiB elsewhere, where small blocks leave most of a device without work.
+  Index block_bytes = 0;
 
   /// Threads that each take a part of the batch through forward and backward pass, two samples at least, with
   /// one thread of LibTorch's in each: faster than to share each operator among LibTorch's threads. More than
@@ -64,6 +69,8 @@ struct Batched {
   /// Samples that a worker takes at a time; 0 for an equal share of the batch. With a number, one worker or
   /// many give the same bits: each chunk is computed by one thread, from the same samples.
   Index chunk = 0;
+
+  [[no_unique_address]] Fused fused{};  ///< and its hyper-parameters
 
   /// @param inputs  [B, ...] @param targets  [B, ...] as the loss takes them
   template <Aggregation A, Loss L>
@@ -124,6 +131,11 @@ struct Batched {
 
     [[nodiscard]] at::Tensor of(const at::Tensor& batch) const { return batch.narrow(0, first, count); }
   };
+
+  [[nodiscard]] Index block(const visit::Plan& plan) const {
+    if (block_bytes > 0) return block_bytes;
+    return Index{plan.device().is_cpu() ? 8 : 512} << 20U;
+  }
 
   static at::Tensor empty_profiles(const visit::Plan& plan, const at::Tensor& inputs) {
     return at::empty({inputs.size(0), plan.units->size()}, profile_options(plan));
@@ -199,7 +211,7 @@ struct Batched {
   std::string run(const visit::Plan& plan, const A& aggregation, const L& loss, const Samples& samples,
                   BatchResult& result) const {
     const auto taps = std::make_shared<detail::TapInserter>(plan, samples.inputs);
-    detail::Reduction reduction(plan, aggregation, block_bytes, taps->uses, result.profiles);
+    detail::Reduction reduction(plan, aggregation, fused, block(plan), taps->uses, result.profiles);
     taps->sink = [&](const visit::ParameterUse& use, const at::Tensor& dy) { reduction.take(use, dy); };
     const at::Tensor outputs = visit::OperatorObserver::observe(
         taps, [&] { return plan.model.forward(private_copy(samples.inputs)); });
@@ -226,7 +238,7 @@ struct Batched {
     batch.losses = losses;
     batch.outputs = outputs.detach();
     torch::autograd::variable_list dys = gradients_of_uses(outputs, seeds, *keeper);
-    detail::Reduction reduction(plan, aggregation, block_bytes, keeper->uses, batch.profiles);
+    detail::Reduction reduction(plan, aggregation, fused, block(plan), keeper->uses, batch.profiles);
     std::vector<std::vector<std::size_t>> uses_of(plan.parameters.size());
     for (std::size_t i = 0; i < dys.size(); ++i) {
       const auto& [use, axis, input, version, output] = keeper->kept[i];
@@ -255,7 +267,7 @@ struct Batched {
       }
       const auto found = detail::aggregation_vjp(
           aggregation, layer, uses, dys_of_uses, weights.narrow(1, layer.first, layer.count),
-          std::max<Index>(1, block_bytes / sample_bytes), profile_options(plan));
+          std::max<Index>(1, block(plan) / sample_bytes), profile_options(plan));
       for (std::size_t n = 0; n < found.size(); ++n) {
         const std::size_t i = uses_of[parameter][n];
         for (const auto& [factor, gradient] :
@@ -285,6 +297,9 @@ struct Batched {
                                  /*allow_unused=*/true);
   }
 };
+
+/// The engine for any model on any device, fused on the CPU.
+using Batched = BasicBatched<FusedOnCpu>;
 
 static_assert(DifferentiableEngine<Batched>);
 

@@ -189,7 +189,7 @@ struct TileMapper {
   void finish() const {}
 };
 
-/// Whether reduce_convolution has a rule for this layer's units.
+/// Whether FusedOnCpu has a rule for this layer's units.
 inline bool has_reducer(const Layer& layer) { return layer.count == layer.shape.front() || layer.size == 1; }
 
 /// @tparam S  as ConvolutionTiles has it
@@ -215,20 +215,26 @@ void reduce_tiles(const A& policy, const visit::ParameterUse& use, const Layer& 
 
 }  // namespace detail
 
-/// Forms the gradients of a convolution's filters for all samples and reduces them into the layer's columns
-/// of the raw profiles, without writing them to memory.
-/// @param layer  as detail::has_reducer wants it
-/// @param x  input of the use @param dy  gradient of its output; both as detail::has_tiles wants them
-/// @param profiles  float32 for x and dy in bfloat16, else of their dtype
-template <ScalarAggregation A>
-void reduce_convolution(const A& policy, const visit::ParameterUse& use, const Layer& layer,
-                        const at::Tensor& x, const at::Tensor& dy, at::Tensor& profiles) {
-  if (dy.scalar_type() == at::kBFloat16)
-    return detail::reduce_tiles<float, std::uint16_t>(policy, use, layer, x, dy, profiles);
-  AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "culprit::reduce_convolution", [&] {
-    detail::reduce_tiles<scalar_t, scalar_t>(policy, use, layer, x, dy, profiles);
-  });
-}
+/// Forms the gradients of a convolution's filters for all samples on the CPU and reduces them, tile by tile,
+/// without writing them to memory.
+struct FusedOnCpu {
+  /// @param x  input of the use @param dy  gradient of its output, of the same dtype
+  /// @param profiles  [B, units], float32 for x and dy in bfloat16, else of their dtype
+  /// @returns         whether there is a rule for this; else nothing has been done
+  template <ScalarAggregation A>
+  bool operator()(const A& policy, const visit::ParameterUse& use, const Layer& layer, const at::Tensor& x,
+                  const at::Tensor& dy, at::Tensor& profiles) const {
+    const bool has_rule = detail::has_reducer(layer) && detail::has_tiles(use, layer.shape, x, dy);
+    if (has_rule && dy.scalar_type() == at::kBFloat16) {
+      detail::reduce_tiles<float, std::uint16_t>(policy, use, layer, x, dy, profiles);
+    } else if (has_rule) {
+      AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "culprit::FusedOnCpu", [&] {
+        detail::reduce_tiles<scalar_t, scalar_t>(policy, use, layer, x, dy, profiles);
+      });
+    }
+    return has_rule;
+  }
+};
 
 /// The vector-Jacobian product of reduce_layer: how the cotangent's sum of numbers changes with each
 /// gradient.
@@ -242,8 +248,9 @@ template <DifferentiableAggregation A>
   const auto on_tensors = [&](const auto& tensors) {
     const at::AutoGradMode with_grad(true);
     const at::Tensor variable = gradients.detach().requires_grad_(true);
-    return torch::autograd::grad({detail::reduce_on_tensors(tensors, variable, layer)}, {variable},
-                                 {cotangent.to(gradients.options())})[0];
+    const torch::autograd::variable_list numbers_there{detail::reduce_on_tensors(tensors, variable, layer)};
+    const torch::autograd::variable_list weights{cotangent.to(gradients.options())};
+    return torch::autograd::grad(numbers_there, {variable}, weights)[0];
   };
   const auto on_scalars = [&](const auto& scalars) {
     if constexpr (!requires { scalars.derivative(0.0, 0.0, Index{1}); }) {

@@ -20,14 +20,16 @@
 namespace culprit::engine::detail {
 
 /// Takes the gradients of one backward pass, layer by layer, and reduces them into raw profiles.
-template <Aggregation A>
+template <Aggregation A, class Fused>
 class Reduction {
  public:
-  /// @param uses  how often the forward pass used each parameter
-  Reduction(const visit::Plan& plan, const A& aggregation, Index block_bytes, const std::vector<Index>& uses,
-            at::Tensor profiles)
+  /// @param fused  reduces a layer without its gradients in memory, where it can
+  /// @param uses   how often the forward pass used each parameter
+  Reduction(const visit::Plan& plan, const A& aggregation, const Fused& fused, Index block_bytes,
+            const std::vector<Index>& uses, at::Tensor profiles)
       : plan_(plan),
         aggregation_(aggregation),
+        fused_(fused),
         block_bytes_(block_bytes),
         uses_(uses),
         profiles_(std::move(profiles)),
@@ -46,11 +48,9 @@ class Reduction {
     // Where the model computes with fewer bits than it has in this input, those are what it multiplied.
     const at::Tensor x = cast(use.input, dy.scalar_type());
     if constexpr (ScalarAggregation<A>) {
-      if (!shared && has_reducer(layer) && has_tiles(use, layer.shape, x, dy) &&
-          wide(dy) == profiles_.scalar_type()) {
-        reduce_convolution(aggregation_, use, layer, x, dy, profiles_);
+      if (!shared && wide(dy) == profiles_.scalar_type() &&
+          fused_(aggregation_, use, layer, x, dy, profiles_))
         return;
-      }
     }
     const Index sample_bytes =
         static_cast<Index>(c10::elementSize(wide(dy))) * block_elements(use, layer.shape, x, dy);
@@ -93,6 +93,7 @@ class Reduction {
 
   const visit::Plan& plan_;
   const A& aggregation_;
+  const Fused& fused_;
   Index block_bytes_;
   const std::vector<Index>& uses_;
   at::Tensor profiles_;
