@@ -17,6 +17,8 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/mm.h>
 #include <Eigen/Core>
+#include <range/v3/range/conversion.hpp>  // which nvcc 13 cannot compile: only where no CUDA code needs it
+#include <range/v3/view/transform.hpp>
 
 #include "culprit/concepts.hpp"
 #include "culprit/core/order.hpp"
@@ -68,10 +70,9 @@ class Shortlist {
   [[nodiscard]] std::vector<Neighbor> finish(const Exact& distance_of) {
     keep_nearest(distance_of);
     std::ranges::sort(candidates_, before);
-    std::vector<Neighbor> nearest;
-    for (const Candidate& each : candidates_) nearest.push_back({each.row, each.distance});
-    candidates_ = {};
-    return nearest;
+    const std::vector<Candidate> found = std::exchange(candidates_, {});
+    const auto as_neighbor = [](const Candidate& each) { return Neighbor{each.row, each.distance}; };
+    return found | ranges::views::transform(as_neighbor) | ranges::to<std::vector>();
   }
 
  private:

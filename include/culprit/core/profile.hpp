@@ -9,8 +9,6 @@
 #include <vector>
 
 #include <Eigen/Core>
-#include <range/v3/range/conversion.hpp>
-#include <range/v3/view/transform.hpp>
 
 #include "culprit/core/order.hpp"
 #include "culprit/core/units.hpp"
@@ -72,13 +70,13 @@ class Profile {
     }
     std::vector<Index> candidates(static_cast<std::size_t>(end - first));
     std::iota(candidates.begin(), candidates.end(), first);
-    const auto described = [&](Index index) {
+    std::vector<RankedUnit> described;
+    for (const Index index : ranked(candidates, k, Order::largest_first)) {
       const Unit unit = units_->unit(index);
-      return RankedUnit{units_->layers()[static_cast<std::size_t>(unit.layer)].name, unit.channel,
-                        (*values_)[index], index};
-    };
-    const std::vector<Index> order = ranked(candidates, k, Order::largest_first);
-    return order | ranges::views::transform(described) | ranges::to<std::vector>();
+      described.push_back({units_->layers()[static_cast<std::size_t>(unit.layer)].name, unit.channel,
+                           (*values_)[index], index});
+    }
+    return described;
   }
 
   /// The first `count` of the candidates in that order; all where there are fewer.
