@@ -125,7 +125,7 @@ struct ModelState {
   explicit ModelState(const visit::ModelView& view) : training(view.training) {
     for (const auto* list : {&view.parameters, &view.buffers}) {
       for (const auto& [name, tensor] : *list) {
-        values.push_back(tensor.detach().clone());
+        values.push_back(tensor.detach().cpu().clone());
         requires_grad.push_back(tensor.requires_grad());
         has_gradient.push_back(tensor.grad().defined());
         versions.push_back(tensor._version());
