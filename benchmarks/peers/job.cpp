@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 // One job of benchmarks/peers/run.py in C++, as benchmarks/peers/profiles.py is in Python:
-//   peer_job NETWORK WEIGHTS INPUTS METHOD PROFILES
-// WEIGHTS and INPUTS are safetensors files, INPUTS with "inputs" [B, C, H, W] and "labels" [B] int64. Says
-// "ready" when one repetition is done; then for each line "run" does more of them, for a second and at least
-// two, and says the median of their milliseconds without the first, which wakes memory and threads that lay
-// idle; on "end" says how much memory it
-// held at most until then, in KiB, and writes the file PROFILES: its raw profiles, [B, units], by the names
-// "profiles" and, computed once more in that type, "float64". A training step has no profiles and writes
-// none, and so do the jobs whose results are others.
+//   peer_job NETWORK WEIGHTS INPUTS METHOD PROFILES DEVICE
+// WEIGHTS and INPUTS are safetensors files, INPUTS with "inputs" [B, C, H, W] and "labels" [B] int64; DEVICE
+// is cpu, cuda or cuda:N. Says "ready" when one repetition is done; then for each line "run" does more of
+// them, for a second and at least two, and says the median of their milliseconds without the first, which
+// wakes memory and threads that lay idle. A repetition ends when the device has nothing left to do. On "end"
+// says how much memory it held at most until then, in KiB, the process on the CPU or its tensors on another
+// device, and writes the file PROFILES: its raw profiles, [B, units], by the names "profiles" and, computed
+// once more in that type, "float64". A training step has no profiles and writes none, and so do the jobs
+// whose results are others.
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -21,6 +22,7 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/DeviceAccelerator.h>
 #include <torch/torch.h>
 
 #include "culprit/culprit.hpp"
@@ -41,7 +43,7 @@ Repetition training_step(const Model& model, torch::Tensor inputs, const torch::
   for (torch::Tensor& parameter : model->parameters()) {
     if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(format));
   }
-  return [model, inputs = inputs.contiguous(format), labels] {
+  return [model, inputs = inputs.contiguous(format), labels = labels.to(inputs.device())] {
     model->zero_grad();
     torch::nn::functional::cross_entropy(model->forward(inputs), labels).backward();
     return at::Tensor{};
@@ -70,6 +72,7 @@ Repetition input_saliency(const cu::engine::Batched& engine, const Model& model,
   };
 }
 
+/// @param labels  on the CPU, where the profiler looks at them
 Repetition make(const std::string& method, const Model& model, const torch::Tensor& inputs,
                 const torch::Tensor& labels) {
   const cu::engine::Batched workers{.workers = at::get_num_threads()};
@@ -117,8 +120,10 @@ double median_time(const Run& run) {
   return times[times.size() / 2];
 }
 
-/// The most memory this process has held, in KiB.
-std::string peak_memory() {
+/// The most memory this process has held, or its tensors on another device than the CPU, in KiB.
+std::string peak_memory(at::Device device) {
+  if (!device.is_cpu())
+    return std::to_string(at::accelerator::getDeviceStats(device.index()).allocated_bytes[0].peak / 1024);
   std::ifstream status("/proc/self/status");
   std::string word;
   while (status >> word && word != "VmHWM:") {
@@ -130,25 +135,33 @@ std::string peak_memory() {
 }  // namespace
 
 int main(int argc, char* argv[]) try {
-  if (argc != 6) {
-    std::cerr << "usage: peer_job NETWORK WEIGHTS INPUTS METHOD PROFILES\n";
+  if (argc != 7) {
+    std::cerr << "usage: peer_job NETWORK WEIGHTS INPUTS METHOD PROFILES DEVICE\n";
     return 2;
   }
+  const at::Device device(argv[6]);
+  if (device.is_cuda() && !torch::cuda::is_available())
+    throw cu::Error(cu::ErrorCode::argument, "DEVICE " + device.str(), "a CUDA device", "none here");
   const Model model = cu::zoo::make_model(argv[1]);
   cu::zoo::load_weights(*model, argv[2]);
   const auto file = cu::io::Safetensors::open(argv[3]);
-  const at::Tensor inputs = cu::zoo::detail::copy_of(file.at("inputs"));
+  model->to(device);
+  const at::Tensor inputs = cu::zoo::detail::copy_of(file.at("inputs")).to(device);
   const at::Tensor labels = cu::zoo::detail::copy_of(file.at("labels"));
   const Repetition repetition = make(argv[4], model, inputs, labels);
   at::Tensor last = repetition();
   std::cout << "ready" << std::endl;
   for (std::string line; std::getline(std::cin, line) && line == "run";) {
-    std::cout << median_time([&] { last = repetition(); }) << std::endl;
+    std::cout << median_time([&] {
+      last = repetition();
+      if (device.is_cuda()) torch::cuda::synchronize(device.index());
+    }) << std::endl;
   }
-  const std::string peak = peak_memory();
+  const std::string peak = peak_memory(inputs.device());
   if (last.defined()) {
     model->to(at::kDouble);
-    const at::Tensor exact = make(argv[4], model, inputs.to(at::kDouble), labels)();
+    const at::Tensor exact = make(argv[4], model, inputs.to(at::kDouble), labels)().cpu();
+    last = last.cpu();
     cu::io::write_safetensors(argv[5], std::array{named("profiles", last), named("float64", exact)});
   }
   std::cout << peak << std::endl;

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """One job of benchmarks/peers/run.py in Python: raw profiles, or a training step, by one of METHODS.
 
-    profiles.py NETWORK WEIGHTS INPUTS METHOD PROFILES
+    profiles.py NETWORK WEIGHTS INPUTS METHOD PROFILES DEVICE
 
 Files, and what is read and said line by line, as in benchmarks/peers/job.cpp; a method that does not accept the network says
 "refused" with the first line of the reason. None of them forms a gradient of a parameter that is not a convolution's, but for
@@ -242,18 +242,30 @@ METHODS = {
 }
 
 
-def peak_memory():
+def peak_memory(device):
+    if device != "cpu":
+        return torch.cuda.max_memory_allocated(device) // 1024
     with open("/proc/self/status") as status:
         return next(line.split()[1] for line in status if line.startswith("VmHWM:"))
 
 
-def main(network, weights, inputs, method, profiles):
-    model = make(network)
-    model.load_state_dict(load_file(weights))
-    data = load_file(inputs)
+def main(network, weights, inputs, method, profiles, device):
+    data = {name: tensor.to(device) for name, tensor in load_file(inputs).items()}
+
+    def prepare(dtype):
+        model = make(network)
+        model.load_state_dict(load_file(weights))
+        return METHODS[method](model.to(device, dtype), data["inputs"].to(dtype), data["labels"])
+
+    def finished(repetition):
+        result = repetition()
+        if device != "cpu":
+            torch.cuda.synchronize(device)
+        return result
+
     try:
-        repetition = METHODS[method](model, data["inputs"], data["labels"])
-        last = repetition()
+        repetition = prepare(torch.float32)
+        last = finished(repetition)
     except Exception as error:  # whatever a library throws at a network that it does not accept
         reason = (str(error) or type(error).__name__).strip().splitlines()[0]
         print("refused", reason, flush=True)
@@ -262,18 +274,16 @@ def main(network, weights, inputs, method, profiles):
     for line in sys.stdin:
         if line.strip() != "run":
             break
-        last, times = repetition(), []
+        last, times = finished(repetition), []
         while not times or sum(times) < 1:
             start = time.perf_counter()
-            last = repetition()
+            last = finished(repetition)
             times.append(time.perf_counter() - start)
         print(1000 * sorted(times)[len(times) // 2], flush=True)
-    peak = peak_memory()
+    peak = peak_memory(device)
     if last is not None:
-        model = make(network)
-        model.load_state_dict(load_file(weights))
-        exact = METHODS[method](model.double(), data["inputs"].double(), data["labels"])()
-        save_file({"profiles": last.contiguous(), "float64": exact.contiguous()}, profiles)
+        exact = prepare(torch.float64)()
+        save_file({"profiles": last.cpu().contiguous(), "float64": exact.cpu().contiguous()}, profiles)
     print(peak, flush=True)
 
 

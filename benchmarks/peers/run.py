@@ -2,22 +2,26 @@
 # SPDX-License-Identifier: MIT
 """Raw profiles of one batch by culprit, by other ways of per-sample gradients, and an ordinary training step, timed by turns.
 
-    run.py --bin FOLDER [--rounds 7] [--threads N] [--out FOLDER] [NETWORK[:BATCH]...]
+    run.py --bin FOLDER [--device cpu] [--rounds 7] [--threads N] [--without JOB]... [--out FOLDER] [NETWORK[:BATCH]...]
 
 Every job is a process of its own that lives for all rounds; while one is timed the others wait. All use the same weights,
-inputs, threads and float32. Prints milliseconds (median), their ratio to the faster of LibTorch's two training steps, peak
-memory of the process, and how far its profiles are from those of autograd one sample at a time, relative to the largest number
-of each layer: computed once more in float64, where more than 1e-4 is an error and makes the status 1, and as timed, in float32.
-There another order of additions may put an activation on the other side of a ReLU's kink, which changes the gradients of that
-sample: the number of samples beyond 1e-4 is printed. Writes FOLDER/peers.json and FOLDER/peers.svg.
+inputs, threads, device and float32, which on a GPU is not TF32 unless NVIDIA_TF32_OVERRIDE says otherwise. A time ends when
+the device has nothing left to do. Prints milliseconds (median), their ratio to the faster of LibTorch's two training steps,
+peak memory of the process, or of its tensors on a GPU, and how far its profiles are from those of autograd one sample at a
+time, relative to the largest number of each layer: computed once more in float64, where more than 1e-4 is an error and makes
+the status 1, and as timed, in float32. There another order of additions may put an activation on the other side of a ReLU's
+kink, which changes the gradients of that sample: the number of samples beyond 1e-4 is printed. Writes FOLDER/peers.json and
+FOLDER/peers.svg.
 """
 
 import argparse
+import concurrent.futures
 import html
 import importlib.metadata
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import time
@@ -25,6 +29,7 @@ from statistics import median
 
 import numpy
 import profiles
+import torch
 from safetensors.numpy import load_file
 
 BATCHES = {"resnet20": 128, "resnet56": 64, "resnet50": 8, "mobilenet_v1_025": 32}
@@ -49,11 +54,35 @@ JOBS = {
     "input_saliency": "culprit, workers, input saliency",
     "input_saliency_published": "input saliency, as published",
 }
+ONLY_ON_CPU = ("workers", "autocast")
+ON_GPU = {  # the names there of jobs that have threads on the CPU
+    "workers_channels_last": "culprit, channels last",
+    "batched": "culprit",
+    "parameter_wise": "culprit, ParameterWise",
+    "input_saliency": "culprit, input saliency",
+}
 TOLERANCE = 1e-4
 
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
+
+
+def device(name):
+    """That name of a device, where there is one."""
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise argparse.ArgumentTypeError(f"expected cpu, cuda or cuda:N, came {name}")
+    count = torch.cuda.device_count()
+    if name != "cpu" and (torch.device(name).index or 0) >= count:
+        raise argparse.ArgumentTypeError(f"expected a CUDA device that is here, came {name} where there are {count}")
+    return name
+
+
+def jobs_on(device):
+    """The names, by method, of the jobs that there are on a device."""
+    if device == "cpu":
+        return JOBS
+    return {method: ON_GPU.get(method, name) for method, name in JOBS.items() if method not in ONLY_ON_CPU}
 
 
 class Job:
@@ -66,16 +95,18 @@ class Job:
         program = [sys.executable, profiles.__file__]
         if method not in profiles.METHODS:
             program = [options.bin / "peer_job"]
+        inputs = (data / f"{network}.weights", data / f"{network}.inputs")
         self.log = data / f"{network}.{method}.log"
+        whole_products = {} if options.device == "cpu" else {"NVIDIA_TF32_OVERRIDE": "0"}
         threads = {"OMP_NUM_THREADS": str(options.threads), "MKL_NUM_THREADS": str(options.threads)}
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [*program, network, data / f"{network}.weights", data / f"{network}.inputs", method, self.profiles],
+                [*program, network, *inputs, method, self.profiles, options.device],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                env={"OMP_WAIT_POLICY": "passive", **os.environ, **threads},
+                env={"OMP_WAIT_POLICY": "passive", **whole_products, **os.environ, **threads},
             )
         answer = self.process.stdout.readline().strip()
         if answer.startswith("refused"):
@@ -97,9 +128,11 @@ class Job:
 
 
 def differences(network, jobs):
-    """What to say of each job that has profiles, beside those of the reference."""
+    """What to say of each job that has profiles, beside those of the reference; nothing without it."""
     layers = {name: len(parameter) for name, parameter in profiles.filters(profiles.make(network)).items()}
     tables = {job.method: load_file(job.profiles) for job in jobs if job.profiles.exists()}
+    if REFERENCE not in tables:
+        return {}
 
     def by_sample_and_layer(method, dtype):
         table, reference = tables[method][dtype], tables[REFERENCE][dtype]
@@ -123,10 +156,15 @@ def differences(network, jobs):
 
 def measure(network, batch, options, data):
     profiles.write_network(network, batch, data / f"{network}.weights", data / f"{network}.inputs")
-    jobs = []
-    for method in JOBS:
-        say(f"{network}: starting {JOBS[method]}")
-        jobs.append(Job(method, network, options, data))
+    names = jobs_on(options.device)
+
+    def start_job(method):
+        say(f"{network}: starting {names[method]}")
+        return Job(method, network, options, data)
+
+    # A GPU's jobs wait for libraries and the device while they start; the CPU's would be in each other's way.
+    with concurrent.futures.ThreadPoolExecutor(1 if options.device == "cpu" else options.threads) as pool:
+        jobs = list(pool.map(start_job, (method for method in names if method not in options.without)))
     running = [job for job in jobs if not job.refused]
     start = time.monotonic()
     for turn in range(1, options.rounds + 1):
@@ -142,7 +180,7 @@ def measure(network, batch, options, data):
     step = min(median(job.milliseconds) for job in running if job.method in STEPS)
     result = {}
     for job in jobs:
-        facts = result[job.method] = {"name": JOBS[job.method]}
+        facts = result[job.method] = {"name": names[job.method]}
         if job.refused:
             facts["does_not_accept"] = job.refused
             continue
@@ -175,7 +213,7 @@ def table(network, result):
 def picture(report):
     left, width, row = 250, 420, 22
     parts, y = [], 10
-    title = f"Time of one batch, in ordinary training steps ({report['threads']} threads, median of {report['rounds']})"
+    title = f"Time of one batch, in ordinary training steps ({report['where']}, median of {report['rounds']})"
 
     def text(x, y, content, more=""):
         parts.append(f'<text x="{x:.1f}" y="{y}" {more}>{html.escape(content)}</text>')
@@ -207,8 +245,17 @@ def main():
     parser.add_argument("networks", nargs="*", default=list(BATCHES), metavar="NETWORK[:BATCH]")
     parser.add_argument("--bin", type=pathlib.Path, required=True, help="folder of peer_job")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/peers"))
+    parser.add_argument("--device", type=device, default="cpu", help="cpu, cuda or cuda:N")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="JOB",
+        choices=[method for method in JOBS if method not in STEPS],
+        help=f"leave a job out; without {REFERENCE} no profiles are compared",
+    )
     options = parser.parse_args()
     networks = {}
     for argument in options.networks:
@@ -220,6 +267,7 @@ def main():
     data.mkdir(parents=True, exist_ok=True)
     packages = ("torch", "torchvision", "opacus", "backpack-for-pytorch")
     report = {
+        "where": f"{options.threads} threads" if options.device == "cpu" else torch.cuda.get_device_name(options.device),
         "rounds": options.rounds,
         "threads": options.threads,
         "packages": {package: importlib.metadata.version(package) for package in packages},

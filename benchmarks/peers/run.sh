@@ -4,6 +4,7 @@
 # Whole jobs on one machine, by turns: the raw profiles of a batch by culprit, by PyTorch alone, by Opacus and by BackPACK,
 # beside an ordinary training step; see run.py. Prints a table for each network and writes build/peers/peers.json and .svg.
 #   bash benchmarks/peers/run.sh [ROUNDS [THREADS [NETWORK[:BATCH]...]]]
+#   bash benchmarks/peers/run.sh ROUNDS THREADS --device cuda [NETWORK[:BATCH]...]     all jobs on a GPU
 # CULPRIT_BIN=FOLDER has the program peer_job where it is not to be built.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
