@@ -10,7 +10,7 @@ install(FILES "${PROJECT_SOURCE_DIR}/LICENSE" DESTINATION "${CMAKE_INSTALL_DATAD
 install(TARGETS culprit_core EXPORT culpritCore FILE_SET HEADERS)
 install(EXPORT culpritCore NAMESPACE culprit:: FILE culpritCoreTargets.cmake DESTINATION "${culprit_package_dir}")
 if(CULPRIT_WITH_TORCH)
-  install(TARGETS culprit_library EXPORT culpritLibrary FILE_SET HEADERS)
+  install(TARGETS culprit_library culprit_cuda EXPORT culpritLibrary FILE_SET HEADERS)
   install(EXPORT culpritLibrary NAMESPACE culprit:: FILE culpritLibraryTargets.cmake
           DESTINATION "${culprit_package_dir}")
   install(FILES "${PROJECT_SOURCE_DIR}/cmake/FindLibTorch.cmake" DESTINATION "${culprit_package_dir}")

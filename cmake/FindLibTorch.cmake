@@ -10,6 +10,7 @@
 # Targets:
 #   LibTorch::LibTorch  all of LibTorch, with the CUDA libraries where this build of it has them
 #   LibTorch::cpu       without them: a program starts sooner and sees no CUDA device
+#   LibTorch::cuda      all of LibTorch, and its functions for CUDA streams, for what nvcc compiles
 # Variables: LibTorch_FOUND, LibTorch_VERSION, and LibTorch_ROOT, which is not set for a target that was there before
 
 set(CULPRIT_TORCH "" CACHE PATH "LibTorch to use: an unpacked LibTorch or the torch folder of the Python wheel")
@@ -21,6 +22,8 @@ if(TARGET torch AND NOT TARGET LibTorch::LibTorch)
   target_link_libraries(LibTorch::LibTorch INTERFACE torch)
   add_library(LibTorch::cpu INTERFACE IMPORTED GLOBAL)
   target_link_libraries(LibTorch::cpu INTERFACE torch)
+  add_library(LibTorch::cuda INTERFACE IMPORTED GLOBAL)
+  target_link_libraries(LibTorch::cuda INTERFACE torch)
   if(DEFINED Torch_VERSION)  # find_package(Torch) made it; of a target of another origin it is not known
     set_target_properties(LibTorch::LibTorch PROPERTIES VERSION "${Torch_VERSION}")
   endif()
@@ -105,4 +108,10 @@ if(LibTorch_FOUND)
   set_target_properties(LibTorch::LibTorch PROPERTIES VERSION "${LibTorch_VERSION}")
   target_link_libraries(LibTorch::LibTorch INTERFACE LibTorch::cpu LibTorch::detail_torch)
   target_link_options(LibTorch::LibTorch INTERFACE "LINKER:--no-as-needed")
+
+  add_library(LibTorch::cuda INTERFACE IMPORTED GLOBAL)
+  target_link_libraries(LibTorch::cuda INTERFACE LibTorch::LibTorch)
+  if(EXISTS "${_libtorch_lib}/libc10_cuda.so")
+    target_link_libraries(LibTorch::cuda INTERFACE "${_libtorch_lib}/libc10_cuda.so")
+  endif()
 endif()

@@ -44,6 +44,17 @@ set_tests_properties(consumer/find_package consumer/found_twice PROPERTIES FIXTU
 culprit_add_consumer(vcpkg -DCONSUMER_WAY=find_package "-DCMAKE_PREFIX_PATH=${port}/packages" "${torch}")
 set_tests_properties(consumer/vcpkg PROPERTIES FIXTURES_REQUIRED port)
 
+# An aggregation of the project's own in the fused kernel, which runs where there is a CUDA device.
+if(CUDAToolkit_FOUND)
+  culprit_add_consumer(
+    cuda -DCONSUMER_WAY=find_package "-DCMAKE_PREFIX_PATH=${tree}" "${torch}" -DCONSUMER_CUDA=ON
+    "-DCMAKE_CUDA_COMPILER=${CUDAToolkit_NVCC_EXECUTABLE}" -DCMAKE_CUDA_ARCHITECTURES=90)
+  set_tests_properties(consumer/cuda PROPERTIES FIXTURES_REQUIRED tree LABELS gpu)
+else()
+  add_test(NAME consumer/cuda COMMAND "${CMAKE_COMMAND}" -E echo "SKIPPED: needs CUDA 12.8")
+  set_tests_properties(consumer/cuda PROPERTIES ${culprit_test_properties} LABELS gpu)
+endif()
+
 # A machine without the CUDA toolkit: neither in PATH nor where CMake looks for it. LibTorch has its CUDA libraries all
 # the same.
 file(GLOB hidden "/usr/local/cuda*" "/usr/local/cuda*/bin" "/opt/cuda*" "/opt/cuda*/bin")

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "culprit/cuda/multiply.cuh"
+
+namespace culprit::cuda {
+
+/// How a block of threads is laid out over a tile of G: `row_warps` x `column_warps` warps, each with
+/// `row_steps` x `column_steps` products of 16 rows and 8 columns.
+template <class Multiply_, int row_warps_, int column_warps_, int row_steps_, int column_steps_,
+          int resident_>
+struct Tile {
+  using Multiply = Multiply_;
+  using Element = typename Multiply::Element;
+  static constexpr int row_warps = row_warps_, column_warps = column_warps_;
+  static constexpr int row_steps = row_steps_, column_steps = column_steps_;
+  static constexpr int rows = row_warps * row_steps * 16;
+  static constexpr int columns = column_warps * column_steps * 8;
+  static constexpr int threads = 32 * row_warps * column_warps;
+  static constexpr int resident = resident_;  ///< blocks that a multiprocessor is to hold, at least
+
+  static constexpr int depth = 32;  ///< terms of each sum in a stage of shared memory
+  static constexpr int stages = 2;  ///< one is multiplied while the other is filled
+  static constexpr int vector = 4;  ///< elements that are copied at a time where they can be
+  /// Of a row in shared memory: the threads of a warp then read from different banks.
+  static constexpr int pitch = depth + 16 / static_cast<int>(sizeof(Element));
+};
+
+/// For layers with more than 64 rows in a group, with at most 64, and with at most 32. What does not use
+/// tensor cores needs more registers.
+template <class Multiply>
+using LargeTile = Tile<Multiply, 2, 4, 4, 4, Multiply::collective ? 2 : 1>;
+template <class Multiply>
+using MediumTile = Tile<Multiply, 2, 4, 2, 4, 3>;
+template <class Multiply>
+using SmallTile = Tile<Multiply, 1, 4, 2, 4, 4>;
+
+}  // namespace culprit::cuda
