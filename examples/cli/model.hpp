@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include <ATen/Context.h>
 #include <torch/cuda.h>
 #include <torch/script.h>
 #include <torch/types.h>
@@ -65,6 +66,7 @@ struct LoadedModel {
 /// @throws Error naming the file and what is wrong with it
 [[nodiscard]] inline LoadedModel load_model(const Options& options) {
   const torch::Device device = device_of(options);
+  at::globalContext().setAllowTF32CuDNN(false);  // profiles need all the bits that float32 has
   LoadedModel model;
   const std::size_t colon = options.model.find(':');
   if (colon == std::string::npos || options.model.ends_with(".pt") || options.model.ends_with(".pth")) {

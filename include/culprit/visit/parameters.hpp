@@ -29,6 +29,7 @@ struct AllWeights {
 struct AttentionHeads {
   Index heads = 1;  ///< of every attention that the model has
 
+  /// @returns  how many units a parameter of that shape has; 0 for none
   [[nodiscard]] Index operator()(at::IntArrayRef shape) const {
     return shape.size() == 2 && shape[0] == 3 * shape[1] && shape[1] % heads == 0 ? 3 * heads : 0;
   }
