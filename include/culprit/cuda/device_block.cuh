@@ -22,6 +22,7 @@ struct DeviceBlock {
 
   __device__ __forceinline__ void sync() { __syncthreads(); }
 
+  /// Without a clobber of memory, which commit() and wait() have: what is filled is not read before.
   template <class T, int count>
   __device__ __forceinline__ void copy(T* to, const T* from, bool valid) const {
     constexpr int bytes = count * static_cast<int>(sizeof(T));
@@ -31,12 +32,10 @@ struct DeviceBlock {
       const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
       const int size = valid ? bytes : 0;  // the rest is filled with zeros
       if constexpr (bytes == 16) {
-        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(size)
-                     : "memory");
+        asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(size));
       } else {
         asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"(address), "l"(from), "n"(bytes),
-                     "r"(size)
-                     : "memory");
+                     "r"(size));
       }
     }
   }

@@ -182,77 +182,91 @@ class BlockReducer {
     block_.commit();
   }
 
+  // What a thread needs of a copy is found before the first one: the compiler reads memory again after each.
+  // No condition is skipped, for a branch takes longer than a comparison. What is not valid is not read.
+
   __host__ __device__ void fill_rows(const Step& step, int thread, Element* to) const {
     const Factor<Element>& from = problem_.rows;
+    const Element* const first = place_.rows + static_cast<std::int64_t>(place_.first_row) * from.channel;
     const int left = problem_.row_count - place_.first_row;
     const int positions = problem_.positions();
-    const auto copy_one = [&](int row, int k) {
-      const int position = step.first + k;
-      const bool valid = row < left && position < positions;
-      const int offset = (place_.first_row + row) * from.channel + position / problem_.width * from.y +
-                         position % problem_.width * from.x;
-      block_.template copy<Element, 1>(to + row * Tile::pitch + k, place_.rows + (valid ? offset : 0), valid);
-    };
     if (task_.rows == Loading::vectors) {
       constexpr int vectors = Tile::depth / Tile::vector;
-#pragma unroll 2
-      for (int i = thread; i < Tile::rows * vectors; i += Tile::threads) {
-        const int row = i / vectors;
-        const int k = i % vectors * Tile::vector;
-        const bool valid = row < left && step.first + k < positions;
-        const int offset = (place_.first_row + row) * from.channel + step.first + k;
-        block_.template copy<Element, Tile::vector>(to + row * Tile::pitch + k,
-                                                    place_.rows + (valid ? offset : 0), valid);
-      }
+      const int k = thread % vectors * Tile::vector;
+      const bool in_time = step.first + k < positions;
+      const Element* const base = first + step.first + k;
+#pragma unroll 4
+      for (int row = thread / vectors; row < Tile::rows; row += Tile::threads / vectors)
+        block_.template copy<Element, Tile::vector>(to + row * Tile::pitch + k, base + row * from.channel,
+                                                    in_time & (row < left));
     } else if (task_.rows == Loading::by_position) {
+      const int k = thread % Tile::depth;
+      const int position = step.first + k;
+      const bool in_time = position < positions;
+      const Element* const base =
+          first + position / problem_.width * from.y + position % problem_.width * from.x;
 #pragma unroll 4
       for (int row = thread / Tile::depth; row < Tile::rows; row += Tile::threads / Tile::depth)
-        copy_one(row, thread % Tile::depth);
+        block_.template copy<Element, 1>(to + row * Tile::pitch + k, base + row * from.channel,
+                                         in_time & (row < left));
     } else {
+      const int row = thread % Tile::rows;
+      const Element* const base = first + row * from.channel;
 #pragma unroll 1
-      for (int i = thread; i < Tile::rows * Tile::depth; i += Tile::threads)
-        copy_one(i % Tile::rows, i / Tile::rows);
+      for (int k = thread / Tile::rows; k < Tile::depth; k += Tile::threads / Tile::rows) {
+        const int position = step.first + k;
+        block_.template copy<Element, 1>(
+            to + row * Tile::pitch + k,
+            base + position / problem_.width * from.y + position % problem_.width * from.x,
+            (position < positions) & (row < left));
+      }
     }
   }
 
   __host__ __device__ void fill_columns(const Step& step, int thread, Element* to) const {
     const Factor<Element>& from = problem_.columns;
     const Tap* const taps = block_.memory.taps[step.tile % 2];
+    const Element* const first = place_.columns;
     const int positions = problem_.positions();
-    const auto copy_one = [&](int column, int k, int y, int x, bool in_time) {
-      const Tap tap = taps[column];
-      const bool valid = in_time &&
-                         static_cast<unsigned>(y + tap.y) < static_cast<unsigned>(problem_.columns_height) &&
-                         static_cast<unsigned>(x + tap.x) < static_cast<unsigned>(problem_.columns_width);
-      block_.template copy<Element, 1>(to + column * Tile::pitch + k,
-                                       place_.columns + (valid ? tap.offset + y * from.y + x * from.x : 0),
-                                       valid);
+    const auto is_inside = [&](const Tap& tap, int y, int x) {
+      return (static_cast<unsigned>(y + tap.y) < static_cast<unsigned>(problem_.columns_height)) &
+             (static_cast<unsigned>(x + tap.x) < static_cast<unsigned>(problem_.columns_width));
     };
     if (task_.columns == Loading::vectors) {
       constexpr int vectors = Tile::depth / Tile::vector;
-#pragma unroll 2
-      for (int i = thread; i < Tile::columns * vectors; i += Tile::threads) {
-        const int column = i / vectors;
-        const int k = i % vectors * Tile::vector;
-        const bool valid = taps[column].y != nowhere && step.first + k < positions;
-        block_.template copy<Element, Tile::vector>(
-            to + column * Tile::pitch + k,
-            place_.columns + (valid ? taps[column].offset + step.first + k : 0), valid);
+      const int k = thread % vectors * Tile::vector;
+      const bool in_time = step.first + k < positions;
+      const Element* const base = first + step.first + k;
+#pragma unroll 4
+      for (int column = thread / vectors; column < Tile::columns; column += Tile::threads / vectors) {
+        const Tap tap = taps[column];
+        block_.template copy<Element, Tile::vector>(to + column * Tile::pitch + k, base + tap.offset,
+                                                    in_time & (tap.y != nowhere));
       }
     } else if (task_.columns == Loading::by_position) {
       const int k = thread % Tile::depth;
       const int position = step.first + k;
+      const bool in_time = position < positions;
       const int y = position / problem_.width * problem_.stride_y;
       const int x = position % problem_.width * problem_.stride_x;
+      const Element* const base = first + y * from.y + x * from.x;
 #pragma unroll 4
-      for (int column = thread / Tile::depth; column < Tile::columns; column += Tile::threads / Tile::depth)
-        copy_one(column, k, y, x, position < positions);
+      for (int column = thread / Tile::depth; column < Tile::columns; column += Tile::threads / Tile::depth) {
+        const Tap tap = taps[column];
+        block_.template copy<Element, 1>(to + column * Tile::pitch + k, base + tap.offset,
+                                         in_time & is_inside(tap, y, x));
+      }
     } else {
+      const int column = thread % Tile::columns;
+      const Tap tap = taps[column];
+      const Element* const base = first + tap.offset;
 #pragma unroll 1
-      for (int i = thread; i < Tile::columns * Tile::depth; i += Tile::threads) {
-        const int position = step.first + i / Tile::columns;
-        copy_one(i % Tile::columns, i / Tile::columns, position / problem_.width * problem_.stride_y,
-                 position % problem_.width * problem_.stride_x, position < positions);
+      for (int k = thread / Tile::columns; k < Tile::depth; k += Tile::threads / Tile::columns) {
+        const int position = step.first + k;
+        const int y = position / problem_.width * problem_.stride_y;
+        const int x = position % problem_.width * problem_.stride_x;
+        block_.template copy<Element, 1>(to + column * Tile::pitch + k, base + y * from.y + x * from.x,
+                                         (position < positions) & is_inside(tap, y, x));
       }
     }
   }

@@ -31,7 +31,7 @@ struct Tile {
 template <class Multiply>
 using LargeTile = Tile<Multiply, 2, 4, 4, 4, Multiply::collective ? 2 : 1>;
 template <class Multiply>
-using MediumTile = Tile<Multiply, 2, 4, 2, 4, 3>;
+using MediumTile = Tile<Multiply, 2, 4, 2, 4, 2>;
 template <class Multiply>
 using SmallTile = Tile<Multiply, 1, 4, 2, 4, 4>;
 
