@@ -30,6 +30,10 @@ if(TARGET torch AND NOT TARGET LibTorch::LibTorch)
 endif()
 
 if(TARGET LibTorch::LibTorch)
+  if(NOT TARGET LibTorch::cuda)  # by the module of an older culprit in the same project
+    add_library(LibTorch::cuda INTERFACE IMPORTED GLOBAL)
+    target_link_libraries(LibTorch::cuda INTERFACE LibTorch::LibTorch)
+  endif()
   get_property(LibTorch_VERSION TARGET LibTorch::LibTorch PROPERTY VERSION)
   set(_libtorch_target LibTorch::LibTorch)
   find_package_handle_standard_args(LibTorch REQUIRED_VARS _libtorch_target VERSION_VAR LibTorch_VERSION)

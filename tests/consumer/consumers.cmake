@@ -48,7 +48,7 @@ set_tests_properties(consumer/vcpkg PROPERTIES FIXTURES_REQUIRED port)
 if(CUDAToolkit_FOUND)
   culprit_add_consumer(
     cuda -DCONSUMER_WAY=find_package "-DCMAKE_PREFIX_PATH=${tree}" "${torch}" -DCONSUMER_CUDA=ON
-    "-DCMAKE_CUDA_COMPILER=${CUDAToolkit_NVCC_EXECUTABLE}" -DCMAKE_CUDA_ARCHITECTURES=90)
+    "-DCMAKE_CUDA_COMPILER=${CUDAToolkit_NVCC_EXECUTABLE}" -DCMAKE_CUDA_ARCHITECTURES=80)
   set_tests_properties(consumer/cuda PROPERTIES FIXTURES_REQUIRED tree LABELS gpu)
 else()
   add_test(NAME consumer/cuda COMMAND "${CMAKE_COMMAND}" -E echo "SKIPPED: needs CUDA 12.8")

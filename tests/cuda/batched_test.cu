@@ -135,7 +135,7 @@ int main() {
     check(c10::toString(dtype),
           worst(units, profiles(fused::Batched{}, aggregate::MeanAbs{}, reduced, inputs, labels),
                 profiles(engine::Batched{}, aggregate::MeanAbs{}, reduced, inputs, labels)),
-          1e-2);
+          1e-5);
   }
 
   // On a stream that is not the default one.
@@ -160,6 +160,6 @@ int main() {
     const at::Tensor off = found[i].gradient.to(at::kCPU, at::kDouble) - expected[i].gradient;
     difference = std::max(difference, (off.norm() / expected[i].gradient.norm()).item<double>());
   }
-  check("input saliency", difference, 1e-2);
+  check("input saliency", difference, 1e-4);
   return wrong;
 }

@@ -11,8 +11,8 @@
 
 #include "culprit/cuda/kernel.cuh"
 
-/// A block of threads that the host runs, one thread after the other, in another order each time, so that
-/// what needs a barrier and has none comes out wrong.
+/// A block of threads that the host runs, one thread after the other, in another order each time. Copies
+/// arrive when they are waited for, so that a wait too few comes out wrong; a barrier too few does not.
 namespace culprit::cuda::test {
 
 inline float rounded_to_tf32(float x) {

@@ -192,3 +192,26 @@ TEMPLATE_LIST_TEST_CASE("The kernel's blocks give LibTorch's gradients, reduced,
     CHECK((found - rounded).abs().max().item<double>() <= 1e-5 * rounded.max().item<double>());
   }
 }
+
+TEMPLATE_LIST_TEST_CASE("A gradient that is not a number reaches those units that it is of", "[cuda]",
+                        Multiplications) {
+  Dice dice(7);
+  torch::manual_seed(7);
+  Case of;
+  of.use.kind = visit::ParameterUse::Kind::convolution;
+  of.use.stride = of.use.padding = of.use.dilation = {1, 1};
+  of.layer.shape = {70, 20, 3, 3};
+  of.layer.count = 70;
+  of.layer.size = 180;
+  of.x = at::randn({2, 20, 7, 7});
+  of.dy = at::randn({2, 70, 7, 7});
+  const auto not_numbers = [&] { return on_host<TestType>(of, aggregate::MaxAbs{}, dice).isnan(); };
+  CHECK_FALSE(not_numbers().any().template item<bool>());
+  of.dy[0][69][6][6] = std::nan("");
+  at::Tensor expected = at::zeros({2, 70}, at::kBool);
+  expected[0][69] = true;
+  CHECK(not_numbers().equal(expected));
+  of.x[1][19][6][6] = std::nan("");
+  expected[1].fill_(true);
+  CHECK(not_numbers().equal(expected));
+}

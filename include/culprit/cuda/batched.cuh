@@ -35,7 +35,8 @@ struct FusedOnDevice {
   template <ScalarAggregation A>
   bool operator()(const A& policy, const visit::ParameterUse& use, const Layer& layer, const at::Tensor& x,
                   const at::Tensor& dy, at::Tensor& profiles) const {
-    if (!dy.is_cuda() || layer.count != layer.shape.front() || x.scalar_type() != dy.scalar_type())
+    if (!dy.is_cuda() || dy.device() != profiles.device() || layer.count != layer.shape.front() ||
+        x.scalar_type() != dy.scalar_type())
       return false;
     switch (dy.scalar_type()) {
       case at::kFloat:
@@ -56,7 +57,6 @@ struct FusedOnDevice {
                      const at::Tensor& dy, at::Tensor& profiles) {
     const auto problem = detail::problem_of<typename Multiply::Element>(use, layer, x, dy);
     if (!problem) return false;
-    if (dy.size(0) == 0) return true;
     const c10::DeviceGuard device(dy.device());
     at::Tensor memory;  // freed in the order of the stream
     const auto workspace = [&](std::int64_t bytes) {

@@ -27,7 +27,7 @@ struct DeviceBlock {
   __device__ __forceinline__ void copy(T* to, const T* from, bool valid) const {
     constexpr int bytes = count * static_cast<int>(sizeof(T));
     if constexpr (bytes < 4) {
-      *to = valid ? __ldg(from) : T(0.0F);
+      *to = valid ? __ldg(from) : T{};
     } else {
       const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
       const int size = valid ? bytes : 0;  // the rest is filled with zeros
@@ -61,6 +61,12 @@ struct DeviceBlock {
   }
 };
 
+/// Does not compile for an aggregation that device code cannot call: elsewhere nvcc would only warn.
+template <class Policy>
+__device__ __forceinline__ void require_device_functions(const Policy& policy) {
+  static_cast<void>(policy.finish(policy.combine(policy.map(0.0F), policy.map(0.0F)), 1));
+}
+
 /// Blocks that a multiprocessor has registers for: totals of more than a number leave fewer.
 template <class Tile, class Total>
 constexpr int resident = sizeof(Total) <= sizeof(float) ? Tile::resident : 1;
@@ -70,6 +76,7 @@ template <class Tile, class Policy, class Total>
 __global__ void __launch_bounds__(Tile::threads, resident<Tile, Total>)
     reduce_gradients(const __grid_constant__ GradientTask<typename Tile::Element> task,
                      const __grid_constant__ Policy policy, Total* totals) {
+  require_device_functions(policy);
   extern __shared__ __align__(16) unsigned char memory[];
   Registers<Tile, Total> registers;
   DeviceBlock<Tile, Total> block{*reinterpret_cast<Shared<Tile, Total>*>(memory), registers};

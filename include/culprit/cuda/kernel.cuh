@@ -41,10 +41,10 @@ struct alignas(16) Shared {
     alignas(16) Element rows[Tile::rows * Tile::pitch];
     alignas(16) Element columns[Tile::columns * Tile::pitch];
   };
-  static constexpr int lanes = Tile::column_warps * 4;  ///< threads that have sums of the same row
+  static constexpr int partials = Tile::column_warps * 4;  ///< threads that have sums of the same row
   union {
     Stage stages[Tile::stages];
-    Total totals[Tile::rows * lanes];
+    Total totals[Tile::rows * partials];
   };
   Tap taps[2][Tile::columns];
   Place<Element> place;
@@ -83,7 +83,9 @@ class BlockReducer {
   using Element = typename Tile::Element;
   using Multiply = typename Tile::Multiply;
   using Total = decltype(std::declval<const Policy&>().map(0.0F));
+  static_assert(std::is_trivially_copyable_v<Policy>, "the aggregation must be trivially copyable");
   static_assert(std::is_trivially_copyable_v<Total>, "what map returns must be trivially copyable");
+  static_assert(sizeof(Total) <= 32, "what map returns must take at most 32 bytes");
 
   /// @param number  of the block, from 0 to samples * groups * row_tiles * parts
   __host__ __device__ BlockReducer(Block& block, const GradientTask<Element>& task, const Policy& policy,
@@ -183,7 +185,8 @@ class BlockReducer {
   }
 
   // What a thread needs of a copy is found before the first one: the compiler reads memory again after each.
-  // No condition is skipped, for a branch takes longer than a comparison. What is not valid is not read.
+  // No condition is skipped, for a branch takes longer than a comparison. What is not valid has no bytes to
+  // be read, wherever it would be.
 
   __host__ __device__ void fill_rows(const Step& step, int thread, Element* to) const {
     const Factor<Element>& from = problem_.rows;
@@ -320,26 +323,27 @@ class BlockReducer {
 
   /// Joins the totals that threads have of the same row.
   __host__ __device__ void finish(Total* totals) {
-    constexpr int lanes = Shared<Tile, Total>::lanes;
+    constexpr int partials = Shared<Tile, Total>::partials;
     block_.template wait<0>();
     block_.sync();
     block_.each([&](int thread, auto& registers) {
       const int row = thread / 32 / Tile::column_warps * (Tile::row_steps * 16) + thread % 32 / 4;
-      const int lane = thread / 32 % Tile::column_warps * 4 + thread % 4;
+      const int partial = thread / 32 % Tile::column_warps * 4 + thread % 4;
       for (int i = 0; i < Tile::row_steps; ++i) {
         for (int below = 0; below < 2; ++below)
-          block_.memory.totals[(row + i * 16 + below * 8) * lanes + lane] = registers.totals[i][below];
+          block_.memory.totals[(row + i * 16 + below * 8) * partials + partial] = registers.totals[i][below];
       }
     });
     block_.sync();
     block_.each([&](int thread, auto&) {
       for (int row = thread; row < min_of(Tile::rows, problem_.row_count - place_.first_row);
            row += Tile::threads) {
-        const Total* const of_row = block_.memory.totals + row * lanes;
+        const Total* const of_row = block_.memory.totals + row * partials;
         Total total = of_row[0];
-        for (int lane = 1; lane < lanes; ++lane) {
-          const int first = place_.begin * Tile::columns + lane / 4 * (Tile::column_steps * 8) + lane % 4 * 2;
-          if (first < problem_.size()) total = policy_.combine(total, of_row[lane]);
+        for (int partial = 1; partial < partials; ++partial) {
+          const int first =
+              place_.begin * Tile::columns + partial / 4 * (Tile::column_steps * 8) + partial % 4 * 2;
+          if (first < problem_.size()) total = policy_.combine(total, of_row[partial]);
         }
         const std::int64_t of_all =
             static_cast<std::int64_t>(place_.of_all) * problem_.row_count + place_.first_row + row;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include <algorithm>
-#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -32,9 +32,10 @@ template <class T>
   return tensor;
 }
 
-/// Whether offsets within one sample fit an int.
+/// Whether offsets within one sample fit an int, those of the rows that fill up the last tile among them.
 [[nodiscard]] inline bool is_small(const at::Tensor& tensor) {
-  std::int64_t reach = 0;
+  constexpr std::int64_t tile = 128;
+  std::int64_t reach = tile * tensor.stride(1);
   for (std::int64_t i = 1; i < tensor.dim(); ++i) reach += (tensor.size(i) - 1) * tensor.stride(i);
   return reach < std::numeric_limits<int>::max();
 }
@@ -48,7 +49,7 @@ struct TensorProblem {
 
 /// @param x  input of the use @param dy  gradient of its output, both of type T
 /// @returns  nothing for what the kernel has no rule for: embeddings, convolutions of three dimensions, and
-///           samples of more than 2^31 numbers
+///           samples of more than 2^31 numbers or of none
 template <class T>
 [[nodiscard]] std::optional<TensorProblem<T>> problem_of(const visit::ParameterUse& use, const Layer& layer,
                                                          const at::Tensor& x, const at::Tensor& dy) {
@@ -61,7 +62,7 @@ template <class T>
                : as_planes(tensor.reshape({tensor.size(0), -1, tensor.size(-1)}).transpose(1, 2));
   };
   TensorProblem<T> problem{planes(use.transposed ? x : dy), planes(use.transposed ? dy : x), {}};
-  if (!is_small(problem.rows) || !is_small(problem.columns)) return std::nullopt;
+  if (!is_small(problem.rows) || !is_small(problem.columns) || problem.rows.numel() == 0) return std::nullopt;
   const auto of_axis = [&](const std::vector<std::int64_t>& numbers, std::size_t axis, int missing) {
     return axis + dimensions < 2 ? missing : static_cast<int>(numbers[axis + dimensions - 2]);
   };

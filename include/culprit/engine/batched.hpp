@@ -53,10 +53,10 @@ inline void warn_fallback(const std::string& cause) {
 /// the operator.
 /// @tparam Fused  reduces the gradients of a layer as they are formed, where it can: FusedOnCpu, or
 ///                cuda::FusedOnDevice
-template <class Fused>
+template <FusedReduction Fused>
 struct BasicBatched {
-  /// Bound on the temporary block of one layer, of at least one sample; 0 for 8 MiB on the CPU, where it stays
-  /// in cache, and 512 MiB elsewhere, where small blocks leave most of a device without work.
+  /// Bound on the temporary block of one layer, of at least one sample; 0 for 8 MiB on the CPU, where it
+  /// stays in cache, and 512 MiB elsewhere, where small blocks leave most of a device without work.
   Index block_bytes = 0;
 
   /// Threads that each take a part of the batch through forward and backward pass, two samples at least, with

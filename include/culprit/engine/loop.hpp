@@ -31,7 +31,8 @@ struct Loop {
           sample, [&] { return seed(loss, output, private_copy(targets.narrow(0, sample, 1))); });
       torch::autograd::variable_list gradients(plan.parameters.size());
       if (output.requires_grad()) {
-        gradients = torch::autograd::grad({output}, plan.parameters, torch::autograd::variable_list{gradient}, /*retain_graph=*/false,
+        gradients = torch::autograd::grad({output}, plan.parameters, torch::autograd::variable_list{gradient},
+                                          /*retain_graph=*/false,
                                           /*create_graph=*/false, /*allow_unused=*/true);
       }
       at::Tensor row = result.profiles.narrow(0, sample, 1);
@@ -61,7 +62,8 @@ struct Loop {
       });
       torch::autograd::variable_list gradients(plan.parameters.size());
       if (output.requires_grad()) {
-        gradients = torch::autograd::grad({output}, plan.parameters, torch::autograd::variable_list{seeds}, /*retain_graph=*/true,
+        gradients = torch::autograd::grad({output}, plan.parameters, torch::autograd::variable_list{seeds},
+                                          /*retain_graph=*/true,
                                           /*create_graph=*/true, /*allow_unused=*/true);
       }
       at::Tensor row = at::empty({1, plan.units->size()}, profile_options(plan));

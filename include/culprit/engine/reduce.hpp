@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -215,6 +216,15 @@ void reduce_tiles(const A& policy, const visit::ParameterUse& use, const Layer& 
 
 }  // namespace detail
 
+/// Reduces the gradients of a layer into its columns of the raw profiles as they are formed, where it has a
+/// rule for the layer and its tensors: see FusedOnCpu.
+template <class F>
+concept FusedReduction = std::copyable<F> &&
+    requires(const F& fused, const visit::ParameterUse& use, const Layer& layer, const at::Tensor& x,
+             at::Tensor& profiles) {
+  { fused(culprit::detail::SomeAggregation{}, use, layer, x, /*dy=*/x, profiles) } -> std::same_as<bool>;
+};
+
 /// Forms the gradients of a convolution's filters for all samples on the CPU and reduces them, tile by tile,
 /// without writing them to memory.
 struct FusedOnCpu {
@@ -235,6 +245,8 @@ struct FusedOnCpu {
     return has_rule;
   }
 };
+
+static_assert(FusedReduction<FusedOnCpu>);
 
 /// The vector-Jacobian product of reduce_layer: how the cotangent's sum of numbers changes with each
 /// gradient.

@@ -20,7 +20,7 @@
 namespace culprit::engine::detail {
 
 /// Takes the gradients of one backward pass, layer by layer, and reduces them into raw profiles.
-template <Aggregation A, class Fused>
+template <Aggregation A, FusedReduction Fused>
 class Reduction {
  public:
   /// @param fused  reduces a layer without its gradients in memory, where it can
@@ -78,7 +78,7 @@ class Reduction {
 
  private:
   static at::Tensor cast(const at::Tensor& tensor, at::ScalarType dtype) {
-    return tensor.is_floating_point() ? tensor.to(dtype) : tensor;
+    return tensor.is_floating_point() ? tensor.to(dtype).resolve_neg() : tensor;
   }
 
   /// What sums of these numbers are kept in.

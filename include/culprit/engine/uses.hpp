@@ -95,7 +95,10 @@ class ProbedUses : public UseObserver {
   }
 
   std::optional<visit::SampleAxis> axis_of(const visit::ParameterUse& use) final {
-    if (!places_) return visit::SampleAxis{.rows = has_rows(use) ? use.input.size(0) : 1};
+    if (!places_) {
+      const Index rows = has_rows(use) ? use.input.size(0) : 1;
+      return rows > 0 ? std::optional(visit::SampleAxis{.rows = rows}) : std::nullopt;
+    }
     const std::size_t number = number_++;
     if (number >= places_->size() || (*places_)[number].parameter != use.parameter) return std::nullopt;
     return (*places_)[number].axis;

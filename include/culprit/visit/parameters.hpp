@@ -31,7 +31,8 @@ struct AttentionHeads {
 
   /// @returns  how many units a parameter of that shape has; 0 for none
   [[nodiscard]] Index operator()(at::IntArrayRef shape) const {
-    return shape.size() == 2 && shape[0] == 3 * shape[1] && shape[1] % heads == 0 ? 3 * heads : 0;
+    return heads > 0 && shape.size() == 2 && shape[0] == 3 * shape[1] && shape[1] % heads == 0 ? 3 * heads
+                                                                                               : 0;
   }
 };
 
