@@ -209,6 +209,8 @@ TEST_CASE("A head's number is the mean of its rows', and pruned its projections 
   VisionTransformer model;
   model->to(at::kDouble);
   model->eval();
+  const at::Tensor bias = model->named_parameters()["encoder.layers.0.self_attn.in_proj_bias"];
+  torch::nn::init::normal_(bias);  // 0 as it is made
   const at::Tensor x = normal({3, 3, 12, 12}), y = classes(3, 4);
   const Profiler heads{aggregate::MeanAbs{}, standardize::Identity{}, visit::AttentionHeads{.heads = 2}};
   const Profiler rows =
@@ -222,8 +224,11 @@ TEST_CASE("A head's number is the mean of its rows', and pruned its projections 
   const at::Tensor before = model->forward(x);
   {
     const intervene::Scope scope(intervene::Prune{}, plan, {x[0], 0, {1}});  // the queries of the second head
-    CHECK(plan.parameters.front().narrow(0, 4, 4).abs().max().item<double>() == 0.0);
-    CHECK(plan.parameters.front().narrow(0, 0, 4).abs().min().item<double>() > 0.0);
+    for (const at::Tensor& projection : {plan.parameters.front(), bias}) {
+      CHECK(projection.narrow(0, 4, 4).abs().max().item<double>() == 0.0);
+      CHECK(projection.narrow(0, 0, 4).abs().min().item<double>() > 0.0);
+      CHECK(projection.narrow(0, 8, 16).abs().min().item<double>() > 0.0);
+    }
     CHECK_FALSE(scope.outputs().equal(before[0]));
   }
   CHECK(model->forward(x).equal(before));

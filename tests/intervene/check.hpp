@@ -53,7 +53,10 @@ class LargestValue final : public visit::OperatorObserver {
     for (const Unit& unit : units_) {
       if (unit.layer != static_cast<Index>(layer)) continue;
       ++maps;
-      value = std::max(value, output.select(1, unit.channel).abs().max().item<double>());
+      const Layer& of = traced_.units->layers()[layer];
+      const Index channels = of.shape.front() / of.count;
+      const at::Tensor map = output.narrow(1, unit.channel * channels, channels);
+      value = std::max(value, map.abs().max().item<double>());
     }
   }
 

@@ -46,6 +46,15 @@ TEST_CASE("Interventions act on neurons as on filters", "[intervene]") {
   check_interventions(model, normal({4, 3, 6, 6}), 4, visit::AllWeights{});
 }
 
+TEST_CASE("Interventions act on units of several filters as on one", "[intervene]") {
+  torch::manual_seed(2);
+  Small model(GENERATE(true, false));
+  const auto pairs = [](at::IntArrayRef shape) -> Index { return shape.size() == 4 ? shape[0] / 2 : 0; };
+  const at::Tensor x = normal({4, 3, 6, 6});
+  check_interventions(model, x, 4, pairs);
+  CHECK(batched_against_loop(model, x, classes(4, 5), pairs) <= 1e-10);
+}
+
 TEST_CASE("Interventions act on a script module", "[intervene]") {
   torch::manual_seed(3);
   torch::jit::Module model("small");

@@ -122,7 +122,8 @@ class Profiles(TestCase):
         torch.manual_seed(0)
         model = torchvision.models.VisionTransformer(16, 8, num_layers=2, num_heads=4, hidden_dim=24, mlp_dim=48,
                                                      num_classes=5).double().eval()
-        torch.nn.init.normal_(model.heads.head.weight)  # 0 as it is made
+        for zero in (model.heads.head.weight, *(layer.self_attention.in_proj_bias for layer in model.encoder.layers)):
+            torch.nn.init.normal_(zero)  # as it is made
         inputs, labels = torch.randn(3, 3, 16, 16, dtype=torch.float64), torch.tensor([1, 4, 0])
         heads = culprit.Profiler(units="heads:4")
         self.assertEqual([layer.count for layer in culprit.units(model, profiler=heads).layers], [12, 12])

@@ -161,6 +161,12 @@ TEST_CASE("Which parameters hold units is up to the visitor, and how many to the
   REQUIRE(heads.units->size() == 6);
   CHECK(heads.units->layers().front().size == 18);
   CHECK(visit::weights_of(heads, heads.units->unit(4)).equal(heads.parameters.front().narrow(0, 12, 3)));
+  for (const Index none : {0, -2, 4}) {
+    INFO(none << " heads");
+    CHECK(error_of([&] {
+            (void)visit::make_plan(attention, visit::AttentionHeads{.heads = none}, Granularity::filter);
+          }).code() == ErrorCode::model);
+  }
   const auto uneven = [](at::IntArrayRef /*shape*/) -> Index { return 4; };
   CHECK(
       std::string(error_of([&] { (void)visit::make_plan(attention, uneven, Granularity::filter); }).what()) ==

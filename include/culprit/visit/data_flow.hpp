@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -78,11 +79,14 @@ inline std::string name_of(const ModelView& model, const at::Tensor& tensor) {
   return {};
 }
 
-/// The parameter NAME.bias beside NAME.weight; undefined where there is none.
+/// The parameter ...bias beside ...weight, be it fc.weight or attention.in_proj_weight; undefined where there
+/// is none.
 inline at::Tensor bias_beside(const ModelView& model, const std::string& weight) {
-  const std::string module = weight.substr(0, weight.rfind('.') + 1);
+  constexpr std::string_view ending = "weight";
+  if (!weight.ends_with(ending)) return {};
+  const std::string bias = weight.substr(0, weight.size() - ending.size()) + "bias";
   for (const auto& [name, tensor] : model.parameters) {
-    if (name == module + "bias" && weight == module + "weight") return tensor;
+    if (name == bias) return tensor;
   }
   return {};
 }
@@ -107,7 +111,7 @@ inline at::Tensor bias_beside(const ModelView& model, const std::string& weight)
   for (std::size_t i = 0; i < layers.size(); ++i) {
     layers[i].uses = recorder->uses[i];
     if (traced.outlets[i].bias_added_later) {
-      // Of a product with a bias behind it only the module's names tell.
+      // Of a product with a bias behind it only the names tell.
       const at::Tensor bias = detail::bias_beside(plan.model, layers[i].name);
       traced.outlets[i].bias_added_later = bias.defined();
       if (bias.defined()) traced.outlets[i].biases.push_back(bias);
