@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <exception>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -148,14 +150,24 @@ class Profiler {
   /// The batch with the gradient of a function of its raw profiles with respect to the inputs.
   /// @param inputs     [B, ...], floating-point @param targets  as for batch()
   /// @param cotangent  the function's gradient with respect to the raw profiles
+  /// @throws Error (model) naming an operator whose backward pass LibTorch cannot differentiate.
   [[nodiscard]] engine::Vjp vjp(const visit::Plan& plan, const at::Tensor& inputs, const at::Tensor& targets,
                                 const engine::Cotangent& cotangent) const {
     require_batch(inputs, targets);
-    return engine_.vjp(plan, aggregation_, loss_, plan.brought(inputs), targets,
-                       engine::Cotangent([&](const at::Tensor& profiles, Index first) {
-                         require_finite(plan, profiles, first);
-                         return cotangent(profiles, first);
-                       }));
+    try {
+      return engine_.vjp(plan, aggregation_, loss_, plan.brought(inputs), targets,
+                         engine::Cotangent([&](const at::Tensor& profiles, Index first) {
+                           require_finite(plan, profiles, first);
+                           return cotangent(profiles, first);
+                         }));
+    } catch (const Error&) {
+      throw;
+    } catch (const std::exception& error) {
+      const std::string_view reason = error.what();
+      if (reason.find("is not implemented") == std::string_view::npos) throw;
+      throw Error(ErrorCode::model, "model", "operators whose backward pass LibTorch can differentiate",
+                  std::string(reason.substr(0, reason.find('\n'))));
+    }
   }
 
   /// Mean and deviation of every unit over a hold-out set, in one pass, batch by batch; quantiles too where

@@ -171,3 +171,69 @@ def forward(self, x):
   CHECK(at::allclose(run(engine::Loop{}, visit::view(module)), expected, tolerance, 1e-14));
   CHECK(warnings.messages.empty());
 }
+
+TEST_CASE("Products go through operators that LibTorch differentiates once only", "[engine]") {
+  torch::manual_seed(seed());
+  const at::Tensor w = weight({8, 3, 3, 3});
+  const at::Tensor q = weight({8, 8}), k = weight({8, 8}), v = weight({8, 8}), l = weight({5, 8});
+  const auto model = [&](const Forward& gate, const auto& attention) {
+    return net({{"w", w}, {"q", q}, {"k", k}, {"v", v}, {"l", l}}, [=](const at::Tensor& x) {
+      const at::Tensor places = gate(at::conv2d(x, w)).flatten(2).transpose(1, 2);
+      const auto heads = [&](const at::Tensor& of) {
+        return at::linear(places, of).unflatten(2, {2, 4}).transpose(1, 2);
+      };
+      return at::linear(attention(heads(q), heads(k), heads(v)).transpose(1, 2).flatten(2).mean(1), l);
+    });
+  };
+  const auto spelled_out = model([](const at::Tensor& x) { return ((x + 3).clamp(0, 6)) / 6; },
+                                 [](const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
+                                   return at::matmul(at::softmax(at::matmul(a, b.mT()) / 2, -1), c);
+                                 });
+  const at::Tensor inputs = 3 * normal({3, 3, 6, 6});
+  const at::Tensor targets = classes(3, 5);
+  const auto run = [&](const auto& engine, const visit::ModelView& of) {
+    const visit::Plan plan = visit::make_plan(of, visit::AllWeights{}, Granularity::filter);
+    torch::manual_seed(seed());
+    return engine.vjp(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets,
+                      random_cotangent(3, plan.units->size()));
+  };
+  const engine::Vjp expected = run(engine::Loop{}, spelled_out);
+  CHECK(expected.input_gradient.abs().max().item<double>() > 0.0);
+  const Warnings warnings;
+  for (const Forward& gate : {Forward([](const at::Tensor& x) { return at::hardsigmoid(x); }),
+                              Forward([](at::Tensor x) { return at::hardsigmoid_(x); })}) {
+    const auto fused = model(gate, [](const at::Tensor& a, const at::Tensor& b, const at::Tensor& c) {
+      return at::scaled_dot_product_attention(a, b, c);
+    });
+    const auto check = [&](const engine::Vjp& found) {
+      CHECK(at::allclose(found.batch.profiles, expected.batch.profiles, tolerance, 1e-14));
+      CHECK(at::allclose(found.input_gradient, expected.input_gradient, tolerance, 1e-14));
+    };
+    check(run(engine::Batched{}, fused));
+    check(run(engine::Loop{}, fused));
+  }
+  CHECK(warnings.messages.empty());
+}
+
+TEST_CASE("An operator that cannot be differentiated twice is named", "[engine]") {
+  torch::manual_seed(seed());
+  const at::Tensor w = weight({4, 3, 3, 3});
+  const auto model = net({{"w", w}}, [=](const at::Tensor& x) {
+    const at::Tensor grid = at::zeros({x.size(0), 2, 2, 2}, x.options());
+    return at::grid_sampler(at::conv2d(x, w).tanh(), grid, 0, 0, false).mean({2, 3});
+  });
+  const auto check = [&](const auto& engine) {
+    const Profiler profiler{aggregate::MeanAbs{}, standardize::ZScore{}, visit::ConvFilters{}, engine};
+    const visit::Plan plan = visit::make_plan(model, visit::AllWeights{}, Granularity::filter);
+    const Error error = error_of([&] {
+      static_cast<void>(
+          profiler.vjp(plan, normal({2, 3, 6, 6}), classes(2, 4), random_cotangent(2, plan.units->size())));
+    });
+    CHECK(error.code() == ErrorCode::model);
+    CHECK(std::string(error.what()) ==
+          "model: expected operators whose backward pass LibTorch can differentiate, came derivative for "
+          "aten::grid_sampler_2d_backward is not implemented");
+  };
+  check(engine::Batched{});
+  check(engine::Loop{});
+}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include <ATen/ops/cat.h>
@@ -9,6 +10,7 @@
 
 #include "culprit/engine/engine.hpp"
 #include "culprit/engine/reduce.hpp"
+#include "culprit/visit/twice_differentiable.hpp"
 
 namespace culprit::engine {
 
@@ -56,7 +58,8 @@ struct Loop {
     std::vector<at::Tensor> profiles, outputs, losses, input_gradients;
     for (Index sample = 0; sample < inputs.size(0); ++sample) {
       const at::Tensor input = differentiable_copy(inputs.narrow(0, sample, 1));
-      const at::Tensor output = plan.model.forward(input.clone());
+      const at::Tensor output = visit::OperatorObserver::observe(
+          std::make_shared<visit::TwiceDifferentiable>(), [&] { return plan.model.forward(input.clone()); });
       const auto [sample_loss, seeds] = counted_from(sample, [&] {
         return seed(loss, output, private_copy(targets.narrow(0, sample, 1)), History::kept);
       });

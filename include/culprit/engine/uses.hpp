@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -17,6 +18,7 @@
 #include "culprit/engine/engine.hpp"
 #include "culprit/engine/nodes.hpp"
 #include "culprit/visit/operator_observer.hpp"
+#include "culprit/visit/twice_differentiable.hpp"
 
 // How engine::Batched sees the uses of parameters in a forward pass, and gets at the gradients of their
 // outputs.
@@ -159,6 +161,10 @@ class HistoryKeeper final : public ProbedUses {
     }
     const at::Tensor input = std::exchange(use.input, axis.samples_first(use.input.detach()));
     kept.push_back({std::move(use), axis, input, input._version(), std::move(place)});
+  }
+
+  std::optional<at::Tensor> instead_of(std::string_view op, c10::ArrayRef<c10::IValue> arguments) override {
+    return visit::twice_differentiable(op, arguments);
   }
 
   std::vector<Kept> kept;

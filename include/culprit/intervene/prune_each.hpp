@@ -24,21 +24,33 @@ namespace detail {
 /// these units were pruned.
 class Switch final : public visit::OperatorObserver {
  public:
-  /// @param units  to switch off, for each sample of the batch
-  Switch(const visit::Plan& traced, std::span<const std::vector<Index>> units)
+  /// @param units   to switch off, for each sample of the batch
+  /// @param device  of the feature maps
+  Switch(const visit::Plan& traced, std::span<const std::vector<Index>> units, at::Device device)
       : OperatorObserver(traced.parameters), batch_(static_cast<Index>(units.size())) {
-    std::vector<std::vector<Index>> samples(traced.parameters.size());
-    std::vector<std::vector<Index>> channels(traced.parameters.size());
+    struct Places {
+      std::vector<Index> samples, channels;
+    };
+    std::vector<Places> places(traced.parameters.size());
     for (std::size_t sample = 0; sample < units.size(); ++sample) {
       for (const Index index : units[sample]) {
         const Unit unit = traced.units->unit(index);
-        const auto layer = static_cast<std::size_t>(unit.layer);
-        samples[layer].push_back(static_cast<Index>(sample));
-        channels[layer].push_back(unit.channel);
+        Places& of_layer = places[static_cast<std::size_t>(unit.layer)];
+        of_layer.samples.push_back(static_cast<Index>(sample));
+        of_layer.channels.push_back(unit.channel);
       }
     }
-    for (std::size_t i = 0; i < samples.size(); ++i) {
-      maps_.emplace_back(at::tensor(samples[i], at::kLong), at::tensor(channels[i], at::kLong));
+    std::vector<Index> all;  // for one copy to the device
+    for (const Places& of_layer : places) {
+      all.insert(all.end(), of_layer.samples.begin(), of_layer.samples.end());
+      all.insert(all.end(), of_layer.channels.begin(), of_layer.channels.end());
+    }
+    const at::Tensor there = at::tensor(all, at::kLong).to(device);
+    Index begin = 0;
+    for (std::size_t i = 0; i < places.size(); ++i) {
+      const auto count = static_cast<Index>(places[i].samples.size());
+      maps_.emplace_back(there.narrow(0, begin, count), there.narrow(0, begin + count, count));
+      begin += 2 * count;
       const visit::Outlet& outlet = traced.outlets[i];
       const at::Tensor& owner = outlet.scale.defined() ? outlet.scale : outlet.running_mean;
       if (owner.defined()) normed_[owner.unsafeGetTensorImpl()].push_back(i);
@@ -72,8 +84,7 @@ class Switch final : public visit::OperatorObserver {
   void clear(std::size_t layer, const at::Tensor& output) {
     const auto& [samples, channels] = maps_[layer];
     if (samples.numel() == 0) return;
-    output.index_put_({samples.to(output.device()), channels.to(output.device())},
-                      at::zeros({}, output.options()));
+    output.index_put_({samples, channels}, at::zeros({}, output.options()));
   }
 
   Index batch_;
@@ -117,7 +128,7 @@ inline bool can_switch(const visit::Plan& traced, const at::Tensor& inputs) {
   const at::NoGradGuard no_grad;
   const at::Tensor here = plan.brought(inputs);
   if (detail::can_switch(plan, here)) {
-    const auto off = std::make_shared<detail::Switch>(plan, units);
+    const auto off = std::make_shared<detail::Switch>(plan, units, here.device());
     at::Tensor outputs =
         visit::OperatorObserver::observe(off, [&] { return plan.model.forward(engine::private_copy(here)); });
     if (off->uncovered.empty()) return outputs;

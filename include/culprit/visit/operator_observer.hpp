@@ -73,6 +73,14 @@ class OperatorObserver : public c10::DebugInfoBase {
   /// An operator without a rule took an observed parameter.
   virtual void on_unknown(std::size_t parameter, const std::string& op) = 0;
 
+  /// What stands in the place of an operator's output; nothing: the operator itself runs. What this computes
+  /// is observed like the rest.
+  /// @param op  its name @param arguments  of its schema
+  virtual std::optional<at::Tensor> instead_of(std::string_view /*op*/,
+                                               c10::ArrayRef<c10::IValue> /*arguments*/) {
+    return std::nullopt;
+  }
+
   /// Runs `forward` with its operators observed.
   /// @returns what forward returns
   template <class Forward>
@@ -126,6 +134,11 @@ class OperatorObserver : public c10::DebugInfoBase {
   bool apply_rule(const c10::OperatorHandle& op, c10::DispatchKeySet below, torch::jit::Stack* stack) {
     const std::string_view name = op.schema().name();
     const auto arguments = torch::jit::last(*stack, op.schema().arguments().size());
+    if (std::optional<at::Tensor> output = instead_of(name, arguments)) {
+      torch::jit::drop(*stack, arguments.size());
+      torch::jit::push(*stack, *std::move(output));
+      return true;
+    }
     if (name == "aten::convolution" || name == "aten::_convolution") {
       return apply_convolution(op, below, stack, arguments);
     }
