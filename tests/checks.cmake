@@ -41,6 +41,7 @@ foreach(preset IN ITEMS headers headers-clang asan tsan)
 endforeach()
 culprit_add_check(check/cuda "CUDA 12.8" "${CUDAToolkit_NVCC_EXECUTABLE}" "${CMAKE_COMMAND}" --workflow --preset cuda)
 set_tests_properties(check/headers-clang PROPERTIES FIXTURES_SETUP headers-clang)
+set_tests_properties(check/headers PROPERTIES LABELS nightly)  # of what one compiler accepts the other refuses little
 
 # The linter reads what the preset headers-clang compiles, for its flags are clang's: the umbrella, and the headers
 # that it does not bring.

@@ -23,7 +23,7 @@ cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Debug -DCMAKE_CXX_COMPILER=g+
 cmake --build "$build" --target "${programs[@]}"
 find "$build" -name '*.gcda' -delete
 names="$(IFS='|' && echo "${programs[*]}")"
-ctest --test-dir "$build" --output-on-failure --tests-regex "^($names|io/python_roundtrip)"
+ctest --test-dir "$build" --output-on-failure --label-exclude nightly --tests-regex "^($names|io/python_roundtrip)"
 
 report=(--txt-summary)
 if [ -n "${CULPRIT_COVERAGE_DETAILS:-}" ]; then report+=(--html-details "$CULPRIT_COVERAGE_DETAILS"); fi

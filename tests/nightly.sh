@@ -2,15 +2,18 @@
 # SPDX-License-Identifier: MIT
 #
 # What takes too long for every change, about ten hours on two cores: bash tests/nightly.sh [STEP...]
-# Steps: build, fuzz, scripts, soak, coverage, mutants, newer_torch; without one all of them. Says at the end which failed.
+# Steps: build, labelled, fuzz, scripts, soak, coverage, mutants, newer_torch; without one all of them. Says at the end which failed.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . cmake/setup.sh tests
 
 build() {
-  cmake --preset release && cmake --build --preset release --target culprit && cmake --preset asan &&
+  cmake --preset release && cmake --build --preset release --target culprit reference_tests && cmake --preset asan &&
     cmake --build --preset asan
 }
+
+# The tests with the label nightly, which `ctest --preset release` leaves out.
+labelled() { ctest --test-dir build/release --output-on-failure --label-regex '^nightly$'; }
 
 # Ten million inputs for each reader, with the address and undefined behaviour sanitizers: a million at a time, so that
 # the next call goes on where one was cut off. A fuzzer that was built anew starts over.
@@ -57,7 +60,7 @@ newer_torch() {
 }
 
 failed=()
-for step in "${@:-build}" $([ $# -eq 0 ] && echo fuzz scripts soak coverage mutants newer_torch); do
+for step in "${@:-build}" $([ $# -eq 0 ] && echo labelled fuzz scripts soak coverage mutants newer_torch); do
   "$step" || failed+=("$step")
 done
 echo "failed: ${failed[*]:-none}"

@@ -404,7 +404,7 @@ TEST_CASE("mean and deviation of ResNet-20 over 10,000 CIFAR-10 images are the p
 }
 
 TEST_CASE("mean and deviation of ResNet-56 over 10,000 CIFAR-10 images are the published method's",
-          "[reference]") {
+          "[reference][nightly]") {
   CULPRIT_REQUIRE_DATA("golden");
   check_statistics(culprit::test::resnet56, 32);
 }
