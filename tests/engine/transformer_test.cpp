@@ -24,6 +24,15 @@ struct Weights {
   }
 };
 
+/// An aggregation whose number for no gradient is not 0.
+struct OneMore : aggregate::MeanAbs {
+  static constexpr std::string_view name = "one_more";
+  template <class T>
+  static constexpr T finish(T sum, Index size) {
+    return 1 + MeanAbs::finish(sum, size);
+  }
+};
+
 /// Batched against Loop, profiles and vector-Jacobian products, without the fallback.
 template <class Model>
 void check(Model&& model, const at::Tensor& inputs, Index class_count) {
@@ -148,6 +157,7 @@ TEST_CASE("Transformers of pictures and of text are computed batched", "[engine]
     const at::Tensor words = at::randint(11, {5, 9}, at::kLong);
     words.select(1, 0).fill_(0);  // padding, whose row has no gradient
     check(text, words, 4);
+    CHECK(batched_against_loop(text, words, classes(5, 4), Weights{}, OneMore{}) <= 1e-10);
     const Profiler profiler{aggregate::MeanAbs{}, standardize::Identity{}, Weights{}};
     const visit::Plan plan = profiler.plan(text);
     const at::Tensor all = profiler.batch(plan, words, classes(5, 4)).profiles;

@@ -6,9 +6,11 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <ATen/Dispatch.h>
 #include <ATen/core/Tensor.h>
@@ -214,6 +216,39 @@ void reduce_tiles(const A& policy, const visit::ParameterUse& use, const Layer& 
   }
 }
 
+/// Reduces the rows of an embedding that each sample has, and no others: their gradients are 0.
+/// @param x  [B, ...] integers @param dy  [B, ..., layer.size]
+template <class T, ScalarAggregation A>
+void reduce_embedding(const A& policy, const visit::ParameterUse& use, const Layer& layer,
+                      const at::Tensor& x, const at::Tensor& dy, at::Tensor& profiles) {
+  const Index batch = x.size(0), places = x.numel() / batch;
+  const at::Tensor rows_of = x.to(at::kLong).contiguous(), gradients = dy.contiguous();
+  const auto* const row = rows_of.const_data_ptr<Index>();
+  const T* const gradient = gradients.const_data_ptr<T>();
+  auto* const numbers = profiles.mutable_data_ptr<T>() + layer.first;
+  const T unmoved =
+      reduce_unit(policy, std::vector<T>(static_cast<std::size_t>(layer.size)).data(), layer.size);
+  culprit::detail::in_parallel(0, batch, 1, [&](Index begin, Index end) {
+    std::vector<Index> order(static_cast<std::size_t>(places));
+    std::vector<T> sum(static_cast<std::size_t>(layer.size));
+    for (Index sample = begin; sample < end; ++sample) {
+      T* const of_sample = numbers + sample * profiles.stride(0);
+      std::fill_n(of_sample, layer.count, unmoved);
+      std::iota(order.begin(), order.end(), sample * places);
+      std::ranges::stable_sort(order, {}, [&](Index place) { return row[place]; });
+      for (auto next = order.begin(); next != order.end();) {
+        const Index current = row[*next];
+        std::ranges::fill(sum, T(0));
+        for (; next != order.end() && row[*next] == current; ++next) {
+          for (Index i = 0; i < layer.size; ++i)
+            sum[static_cast<std::size_t>(i)] += gradient[*next * layer.size + i];
+        }
+        if (current != use.padding_row) of_sample[current] = reduce_unit(policy, sum.data(), layer.size);
+      }
+    }
+  });
+}
+
 }  // namespace detail
 
 /// Reduces the gradients of a layer into its columns of the raw profiles as they are formed, where it has a
@@ -225,8 +260,8 @@ concept FusedReduction = std::copyable<F> &&
   { fused(culprit::detail::SomeAggregation{}, use, layer, x, /*dy=*/x, profiles) } -> std::same_as<bool>;
 };
 
-/// Forms the gradients of a convolution's filters for all samples on the CPU and reduces them, tile by tile,
-/// without writing them to memory.
+/// Forms the gradients of a convolution's filters, or of an embedding's rows, for all samples on the CPU and
+/// reduces them, tile by tile or row by row, without writing them to memory.
 struct FusedOnCpu {
   /// @param x  input of the use @param dy  gradient of its output, of the same dtype
   /// @param profiles  [B, units], float32 for x and dy in bfloat16, else of their dtype
@@ -234,6 +269,14 @@ struct FusedOnCpu {
   template <ScalarAggregation A>
   bool operator()(const A& policy, const visit::ParameterUse& use, const Layer& layer, const at::Tensor& x,
                   const at::Tensor& dy, at::Tensor& profiles) const {
+    if (use.kind == visit::ParameterUse::Kind::embedding) {
+      if (layer.count != layer.shape.front() || !dy.is_cpu() || dy.scalar_type() != profiles.scalar_type())
+        return false;
+      AT_DISPATCH_FLOATING_TYPES(dy.scalar_type(), "culprit::FusedOnCpu", [&] {
+        detail::reduce_embedding<scalar_t>(policy, use, layer, x, dy, profiles);
+      });
+      return true;
+    }
     const bool has_rule = detail::has_reducer(layer) && detail::has_tiles(use, layer.shape, x, dy);
     if (has_rule && dy.scalar_type() == at::kBFloat16) {
       detail::reduce_tiles<float, std::uint16_t>(policy, use, layer, x, dy, profiles);
