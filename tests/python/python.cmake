@@ -13,6 +13,7 @@ function(culprit_add_package_test name)
 endfunction()
 
 culprit_add_package_test(model)
+culprit_add_package_test(errors)
 culprit_add_package_test(snippets)
 culprit_add_package_test(stub)
 culprit_add_package_test(example)
