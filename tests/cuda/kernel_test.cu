@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The fused kernel on the device, against sums in float64 on the host: each multiplication, tile and way of
-// loading, with an aggregation of the library and one of a user's. Without a device only that it compiles is
-// tested, and the test is listed as skipped.
+// The kernels on the device. The fused one against sums in float64 on the host: each multiplication, tile and
+// way of loading, with an aggregation of the library and one of a user's; the ranking against a sort. Without
+// a device only that they compile is tested, and the test is listed as skipped.
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <numeric>
 #include <random>
 #include <vector>
 
@@ -11,6 +13,8 @@
 
 #include "culprit/aggregate/mean_abs.hpp"
 #include "culprit/cuda/dispatch.cuh"
+#include "culprit/cuda/top_dispatch.cuh"
+#include "culprit/standardize/z_score.hpp"
 
 using namespace culprit::cuda;
 
@@ -184,6 +188,54 @@ int count_wrong(const char* name) {
   return wrong;
 }
 
+/// Ranks rows with ties, dead units, infinities and a NaN.
+template <class T>
+int count_wrong_tops(int units, int count) {
+  constexpr int samples = 5;
+  std::mt19937 dice(11);
+  std::vector<culprit::UnitStatistics> usual;
+  for (int u = 0; u < units; ++u)
+    usual.push_back({0.125 * static_cast<double>(dice() % 4), u % 7 == 0 ? 0.0 : 0.5});
+  std::vector<T> raw;
+  for (int i = 0; i < samples * units; ++i) raw.push_back(static_cast<T>(dice() % 64) / 16);
+  raw[static_cast<std::size_t>(units) + 1] = INFINITY;
+  raw[static_cast<std::size_t>(2 * units) + 2] = NAN;
+  const culprit::standardize::ZScore standardization;
+  const Memory<T> raw_there(raw);
+  const Memory<culprit::UnitStatistics> usual_there(usual);
+  const Memory<double> values(samples * count);
+  const Memory<std::int64_t> indices(samples * count);
+  const TopTask<T> task{raw_there.data(), usual_there.data(), units, count, values.data(), indices.data()};
+  Memory<T>::require(find_top_units(task, standardization, samples, nullptr));
+  Memory<T>::require(cudaDeviceSynchronize());
+  const std::vector<double> values_found = values.read();
+  const std::vector<std::int64_t> found = indices.read();
+  int wrong = 0;
+  for (int sample = 0; sample < samples; ++sample) {
+    std::vector<double> z;
+    for (int u = 0; u < units; ++u)
+      z.push_back(standardization(static_cast<double>(raw[static_cast<std::size_t>(sample * units + u)]),
+                                  usual[static_cast<std::size_t>(u)]));
+    std::vector<std::int64_t> order(static_cast<std::size_t>(units));
+    std::iota(order.begin(), order.end(), 0);
+    const auto key = [&](std::int64_t u) {
+      const double value = z[static_cast<std::size_t>(u)];
+      return std::pair(std::isnan(value), value);
+    };
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return key(a) > key(b); });
+    for (int i = 0; i < count; ++i) {
+      const auto place = static_cast<std::size_t>(sample * count + i);
+      const std::int64_t expected = order[static_cast<std::size_t>(i)];
+      const double value = z[static_cast<std::size_t>(expected)];
+      const bool same =
+          values_found[place] == value || (std::isnan(value) && std::isnan(values_found[place]));
+      wrong += found[place] == expected && same ? 0 : 1;
+    }
+  }
+  std::printf("top %d of %d units: %d wrong\n", count, units, wrong);
+  return wrong;
+}
+
 }  // namespace
 
 int main() {
@@ -193,5 +245,6 @@ int main() {
     return 0;
   }
   return count_wrong<Float32>("float32") + count_wrong<Tf32>("tf32") + count_wrong<Bfloat16>("bfloat16") +
-         count_wrong<Float16>("float16");
+         count_wrong<Float16>("float16") + count_wrong_tops<float>(5000, 10) +
+         count_wrong_tops<float>(3000, 1024) + count_wrong_tops<double>(17, 17);
 }

@@ -23,6 +23,9 @@ template <class Multiply, class Policy, class Workspace>
   return with_tile<Multiply>(problem, [&]<class Tile>() -> cudaError_t {
     const auto kernel = detail::reduce_gradients<Tile, Policy, Total>;
     constexpr auto bytes = static_cast<int>(sizeof(detail::Shared<Tile, Total>));
+    // A multiprocessor of sm_90 and sm_100 has 228 KB, of which each block takes one for itself; others have
+    // less.
+    static_assert(detail::resident<Tile, Total> * (bytes + 1024) <= 228 * 1024);
     int device = 0;
     int processors = 0;
     for (const cudaError_t error :

@@ -17,7 +17,7 @@ struct Tile {
   static constexpr int rows = row_warps * row_steps * 16;
   static constexpr int columns = column_warps * column_steps * 8;
   static constexpr int threads = 32 * row_warps * column_warps;
-  static constexpr int resident = resident_;  ///< blocks that a multiprocessor is to hold, at least
+  static constexpr int resident = resident_;  ///< blocks that a multiprocessor is to hold where it has 228 KB
 
   static constexpr int depth = 32;  ///< terms of each sum in a stage of shared memory
   static constexpr int stages = 2;  ///< one is multiplied while the other is filled

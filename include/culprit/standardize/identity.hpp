@@ -11,8 +11,8 @@ namespace culprit::standardize {
 struct Identity {
   static constexpr std::string_view name = "identity";
 
-  [[nodiscard]] double operator()(double s, const UnitStatistics& /*unit*/) const { return s; }
-  [[nodiscard]] double derivative(double /*s*/, const UnitStatistics& /*unit*/) const { return 1.0; }
+  [[nodiscard]] constexpr double operator()(double s, const UnitStatistics& /*unit*/) const { return s; }
+  [[nodiscard]] constexpr double derivative(double /*s*/, const UnitStatistics& /*unit*/) const { return 1.0; }
 };
 
 static_assert(DifferentiableStandardization<Identity>);

@@ -11,11 +11,11 @@ namespace culprit::standardize {
 struct MeanRatio {
   static constexpr std::string_view name = "mean_ratio";
 
-  [[nodiscard]] double operator()(double s, const UnitStatistics& unit) const {
+  [[nodiscard]] constexpr double operator()(double s, const UnitStatistics& unit) const {
     return unit.stddev <= dead_stddev || unit.mean == 0.0 ? 0.0 : s / unit.mean;
   }
   /// 1 / mu; 0 where the ratio is 0 by definition.
-  [[nodiscard]] double derivative(double /*s*/, const UnitStatistics& unit) const {
+  [[nodiscard]] constexpr double derivative(double /*s*/, const UnitStatistics& unit) const {
     return unit.stddev <= dead_stddev || unit.mean == 0.0 ? 0.0 : 1.0 / unit.mean;
   }
 };

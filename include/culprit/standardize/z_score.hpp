@@ -11,11 +11,11 @@ namespace culprit::standardize {
 struct ZScore {
   static constexpr std::string_view name = "z_score";
 
-  [[nodiscard]] double operator()(double s, const UnitStatistics& unit) const {
+  [[nodiscard]] constexpr double operator()(double s, const UnitStatistics& unit) const {
     return unit.stddev <= dead_stddev ? 0.0 : (s - unit.mean) / unit.stddev;
   }
   /// 1 / sigma; 0 for a dead unit.
-  [[nodiscard]] double derivative(double /*s*/, const UnitStatistics& unit) const {
+  [[nodiscard]] constexpr double derivative(double /*s*/, const UnitStatistics& unit) const {
     return unit.stddev <= dead_stddev ? 0.0 : 1.0 / unit.stddev;
   }
 };
