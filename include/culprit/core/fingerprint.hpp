@@ -38,8 +38,8 @@ struct Fingerprint {
   /// Each parameter and buffer by name, with hash_values of its elements widened to float64, so that a
   /// float32 model and the same model in float64 agree.
   std::vector<std::pair<std::string, std::uint64_t>> tensors;
-  std::string aggregation;    ///< name of the aggregation policy
-  std::string loss;           ///< name of the loss policy
+  std::string aggregation;    ///< describe() of the aggregation: its name and hyper-parameters
+  std::string loss;           ///< the same of the loss
   std::string preprocessing;  ///< canonical text given by the caller
 
   /// The first difference in words ("`this` against `other`"), empty when none.
