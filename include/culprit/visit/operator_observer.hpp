@@ -73,9 +73,8 @@ class OperatorObserver : public c10::DebugInfoBase {
   /// An operator without a rule took an observed parameter.
   virtual void on_unknown(std::size_t parameter, const std::string& op) = 0;
 
-  /// What stands in the place of an operator's output; nothing: the operator itself runs. What this computes
-  /// is observed like the rest.
-  /// @param op  its name @param arguments  of its schema
+  /// What stands in the place of the output of an operator, by its name and its arguments; nothing: the
+  /// operator itself runs. What this computes is observed like the rest.
   virtual std::optional<at::Tensor> instead_of(std::string_view /*op*/,
                                                c10::ArrayRef<c10::IValue> /*arguments*/) {
     return std::nullopt;
