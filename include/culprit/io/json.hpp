@@ -49,7 +49,6 @@ class Json {
   static Json object(Object members = {}) { return Json{Value{std::move(members)}}; }
 
   [[nodiscard]] bool is_null() const noexcept { return is<std::monostate>(); }  ///< whether it is null
-  [[nodiscard]] bool is_bool() const noexcept { return is<bool>(); }            ///< true or false
   [[nodiscard]] bool is_int() const noexcept { return is<std::int64_t>(); }     ///< a 64-bit integer
   /// Of either kind.
   [[nodiscard]] bool is_number() const noexcept { return is<std::int64_t>() || is<double>(); }
