@@ -14,6 +14,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
+HEADERS = (".hpp", ".cuh")
 FENCE = re.compile(r"\s*(```+|~~~+)")
 HEADING = re.compile(r"(#+) +(.*?) *")
 EXAMPLE = re.compile(r"( *///)   (\S.*)")
@@ -38,6 +39,14 @@ CONTRACTS = {
     },
     "visit/parameters": {
         r"\[\[nodiscard\]\] bool operator\(\)": "Whether a parameter of that shape holds units.",
+    },
+    "cuda/multiply": {
+        r"using Element =": "What factors are made of.",
+        r"static constexpr int depth =": "Terms of each sum that one multiplication adds.",
+        r"static constexpr bool collective =": "Whether the threads of a warp work on each other's factors.",
+        r"struct (Rows|Columns) {": "What a thread holds of that factor, by row and term or term and column.",
+        r"static __host__ __device__ void load\(": "From shared memory, `pitch` elements from one row or column to the next.",
+        r"static (__host__ )?__device__ void multiply\(": "Adds the products to a thread's sums.",
     },
     "distance": {
         r"\[\[nodiscard\]\] double operator\(\)": "Of two profiles of the same units, float64 [units]; 0: equal.",
@@ -105,7 +114,7 @@ def with_doxygen_links(line, page, linked):
                 linked.add(file)
                 return f'\\subpage {label(file)} "{text}"'
             return f"[{text}](@ref {label(file)}{'-' + anchor if anchor else ''})"
-        if file.suffix == ".hpp" and ROOT / "include" in file.parents:
+        if file.suffix in HEADERS and ROOT / "include" in file.parents:
             return f"[{text}]({file.name.replace('_', '__').replace('.', '_8')}_source.html)"
         return match[0] if DOCS / "figures" in file.parents else text  # else the site has no page for it
 
@@ -159,7 +168,7 @@ def main():
     file = pathlib.Path(sys.argv[1]).resolve()
     if file.suffix == ".md":
         print("\n".join(filtered_page(file)))
-    elif file.suffix == ".hpp":
+    elif file.suffix in HEADERS:
         print("\n".join(filtered_header(file)))
     else:
         print(file.read_text(), end="")

@@ -19,10 +19,10 @@ struct Float32 {
   static constexpr bool collective = false;
 
   struct Rows {
-    float2 at[2];
+    float2 at[2];  ///< (g, 0) and (g, 1), (g + 8, 0) and (g + 8, 1)
   };
   struct Columns {
-    float2 at[2];
+    float2 at[2];  ///< (0, 2 t) and (1, 2 t), (0, 2 t + 1) and (1, 2 t + 1)
   };
 
   template <int pitch, class Block>

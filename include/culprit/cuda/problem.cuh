@@ -10,9 +10,12 @@ namespace culprit::cuda {
 /// One factor of a product over positions, wherever its numbers lie: strides in elements.
 template <class T>
 struct Factor {
-  const T* data;               ///< on the device
-  std::int64_t sample, group;  ///< from one sample, and group of channels, to the next
-  int channel, y, x;           ///< from one channel, and position, to the next
+  const T* data;        ///< on the device
+  std::int64_t sample;  ///< from one sample to the next
+  std::int64_t group;   ///< from one group of channels to the next
+  int channel;          ///< from one channel to the next
+  int y;                ///< from one row of positions to the next
+  int x;                ///< from one position to the next
 };
 
 /// What makes the gradients of a layer's weight for each sample b and group:
@@ -23,13 +26,24 @@ struct Factor {
 /// are a sample's rows.
 template <class T>
 struct GradientProblem {
-  Factor<T> rows, columns;
-  int samples, groups;
-  int row_count, channel_count;  ///< of a group
-  int height, width;             ///< positions of the rows
-  int columns_height, columns_width;
-  int taps_y, taps_x;
-  int stride_y, stride_x, padding_y, padding_x, dilation_y, dilation_x;
+  Factor<T> rows;      ///< one for each row of G
+  Factor<T> columns;   ///< one for each channel
+  int samples;         ///< how many
+  int groups;          ///< of channels
+  int row_count;       ///< of a group
+  int channel_count;   ///< of a group
+  int height;          ///< how many y
+  int width;           ///< how many x
+  int columns_height;  ///< rows of positions of the columns
+  int columns_width;   ///< positions of each of these
+  int taps_y;          ///< how many i
+  int taps_x;          ///< how many j
+  int stride_y;        ///< of y
+  int stride_x;        ///< of x
+  int padding_y;       ///< of y
+  int padding_x;       ///< of x
+  int dilation_y;      ///< of i
+  int dilation_x;      ///< of j
 
   /// Elements of a row of G.
   [[nodiscard]] __host__ __device__ int size() const { return channel_count * taps_y * taps_x; }

@@ -20,11 +20,12 @@ enum class Loading {
 /// A problem, and how it is cut up.
 template <class T>
 struct GradientTask {
-  GradientProblem<T> problem;
-  Loading rows, columns;
-  int row_tiles;   ///< of a group
-  int parts;       ///< blocks that share the columns of a tile's rows
-  int part_tiles;  ///< column tiles of each, but the last
+  GradientProblem<T> problem;  ///< the whole of it
+  Loading rows;                ///< how these are loaded
+  Loading columns;             ///< how these are loaded
+  int row_tiles;               ///< of a group
+  int parts;                   ///< blocks that share the columns of a tile's rows
+  int part_tiles;              ///< column tiles of each, but the last
 };
 
 namespace detail {

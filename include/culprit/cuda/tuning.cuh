@@ -10,13 +10,15 @@ namespace culprit::cuda {
 template <class Multiply_, int row_warps_, int column_warps_, int row_steps_, int column_steps_,
           int resident_>
 struct Tile {
-  using Multiply = Multiply_;
-  using Element = typename Multiply::Element;
-  static constexpr int row_warps = row_warps_, column_warps = column_warps_;
-  static constexpr int row_steps = row_steps_, column_steps = column_steps_;
-  static constexpr int rows = row_warps * row_steps * 16;
-  static constexpr int columns = column_warps * column_steps * 8;
-  static constexpr int threads = 32 * row_warps * column_warps;
+  using Multiply = Multiply_;                                      ///< how numbers are multiplied
+  using Element = typename Multiply::Element;                      ///< what they are
+  static constexpr int row_warps = row_warps_;                     ///< warps above each other
+  static constexpr int column_warps = column_warps_;               ///< warps beside each other
+  static constexpr int row_steps = row_steps_;                     ///< products of a warp, above each other
+  static constexpr int column_steps = column_steps_;               ///< products of a warp, beside each other
+  static constexpr int rows = row_warps * row_steps * 16;          ///< of the tile
+  static constexpr int columns = column_warps * column_steps * 8;  ///< of the tile
+  static constexpr int threads = 32 * row_warps * column_warps;    ///< of the block
   static constexpr int resident = resident_;  ///< blocks that a multiprocessor is to hold where it has 228 KB
 
   static constexpr int depth = 32;  ///< terms of each sum in a stage of shared memory
@@ -26,12 +28,13 @@ struct Tile {
   static constexpr int pitch = depth + 16 / static_cast<int>(sizeof(Element));
 };
 
-/// For layers with more than 64 rows in a group, with at most 64, and with at most 32. What does not use
-/// tensor cores needs more registers.
+/// For layers with more than 64 rows in a group. What does not use tensor cores needs more registers.
 template <class Multiply>
 using LargeTile = Tile<Multiply, 2, 4, 4, 4, Multiply::collective ? 2 : 1>;
+/// For layers with at most 64.
 template <class Multiply>
 using MediumTile = Tile<Multiply, 2, 4, 2, 4, 2>;
+/// For layers with at most 32.
 template <class Multiply>
 using SmallTile = Tile<Multiply, 1, 4, 2, 4, 4>;
 
