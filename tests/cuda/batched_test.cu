@@ -11,26 +11,30 @@
 #include <c10/cuda/CUDAGuard.h>
 
 #include "culprit/aggregate/aggregate.hpp"
-#include "culprit/cuda/batched.cuh"
 #include "culprit/engine/autocast.hpp"
 #include "culprit/input_saliency.hpp"
+// [fused]
+#include "culprit/cuda/batched.cuh"
 #include "culprit/profiler.hpp"
 #include "culprit/standardize/standardize.hpp"
+// [/fused]
 
 using namespace culprit;
 namespace fused = culprit::cuda;  // CUDA has a namespace cuda too
 
 namespace {
 
-/// A user's aggregation, compiled into the kernel.
+// [fused]
+/// An aggregation of your own, compiled into the kernel.
 struct Excess {
   static constexpr std::string_view name = "excess";
   double threshold = 1e-3;
 
   __host__ __device__ double map(double g) const { return fmax(fabs(g) - threshold, 0.0); }
   __host__ __device__ double combine(double a, double b) const { return a + b; }
-  __host__ __device__ double finish(double sum, Index size) const { return sum / static_cast<double>(size); }
+  __host__ __device__ double finish(double sum, culprit::Index size) const { return sum / double(size); }
 };
+// [/fused]
 
 /// A layer for each of the kernel's ways: convolutions, strided, dilated, grouped, depthwise, transposed, and
 /// of one dimension, and linear layers of one and of many rows; one that is used twice, which is not fused.
@@ -110,6 +114,22 @@ void check_profiles(const A& aggregation, const at::Tensor& inputs, const at::Te
         0x1p-9);
 }
 
+/// The profiler of docs/cuda.md.
+void check_own(const at::Tensor& inputs, const at::Tensor& labels) {
+  // [fused]
+  const culprit::Profiler profiler{Excess{}, culprit::standardize::ZScore{}, culprit::visit::ConvFilters{},
+                                   culprit::cuda::Batched{.fused = {culprit::cuda::Precision::tf32}}};
+  // [/fused]
+  const auto on_cpu = model_on(at::kCPU, at::kDouble);
+  const auto on_device = model_on(at::kCUDA, at::kFloat);
+  const Profiler reference{Excess{}};
+  const visit::Plan plan = reference.plan(on_cpu);
+  check("tf32, convolutions alone",
+        worst(*plan.units, profiler.batch(profiler.plan(on_device), inputs.to(at::kFloat), labels).profiles,
+              reference.batch(plan, inputs, labels).profiles),
+        0x1p-9);
+}
+
 }  // namespace
 
 int main() {
@@ -124,6 +144,7 @@ int main() {
   check_profiles(aggregate::MeanAbs{}, inputs, labels);
   check_profiles(aggregate::MaxAbs{}, inputs, labels);
   check_profiles(Excess{}, inputs, labels);
+  check_own(inputs, labels);
 
   // Reduced precision: both round the same factors, and what differs is the order of sums.
   const auto model = model_on(at::kCUDA, at::kFloat);

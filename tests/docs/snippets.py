@@ -7,7 +7,7 @@
 In README.md and docs/, a block of code with a comment `<!-- from FILE [NAME] -->` in the line before it is the
 region NAME of that file of the project: the lines between `// [NAME]` and `// [/NAME]`, or # for //, without their
 common indentation; regions of one name are joined by an empty line. With `<!-- from FILE [NAME] sentences -->` it is
-the region's texts that begin with "culprit: ", one after another. Every block of C++ has such a comment.
+the region's texts that begin with "culprit: ", one after another. Every block of C++ or CUDA has such a comment.
 
 Prints what differs, by file and line, and exits with 1; --write changes the documents instead.
 """
@@ -91,8 +91,8 @@ def checked(document):
                     block = expected
             except ValueError as error:
                 wrong.append(f"{name}:{i}: {error}")
-        elif fence[2].lower() in ("cpp", "c++", "cxx", "cc", "hpp"):
-            wrong.append(f"{name}:{i + 1}: a block of C++ without <!-- from FILE [NAME] --> in the line before")
+        elif fence[2].lower() in ("cpp", "c++", "cxx", "cc", "hpp", "cuda"):
+            wrong.append(f"{name}:{i + 1}: a block of C++ or CUDA without <!-- from FILE [NAME] --> in the line before")
         comment = None
         right += [line, *block, *lines[end : end + 1]]
         i = end + 1
