@@ -11,7 +11,7 @@
 
 #include "engine/nets.hpp"
 
-// What every intervention must do on every model, to be called for each architecture.
+// What Prune, FineTune and Mask must do on every model, to be called for each architecture.
 namespace culprit::test {
 
 /// The model's state but for the version counters: a scope writes to the model, and autograd may know.
