@@ -214,6 +214,15 @@ TEST_CASE("A mask takes the pixels it is told to", "[intervene]") {
                        {at::full_like(x, 2.0), 0, {}, saliency})
           .input()));
 
+  // What differs says so.
+  CHECK(describe(intervene::Mask{}) == "mask 0.05 of the pixels, most salient, by 0");
+  CHECK(describe(intervene::Mask{
+            .pixels = Pixels::random, .keep = last_row, .fill = intervene::Blur{}, .seed = 1}) ==
+        "mask 0.05 of the pixels, random by seed 1 outside rows 3 to 4, columns 0 to 5, by a blur of 3");
+  CHECK(describe(intervene::Mask{.region = region, .fill = other}).starts_with("mask region [4, 5] "));
+  CHECK(describe(intervene::Mask{.region = region}) != describe(intervene::Mask{.region = ~region}));
+  CHECK(describe(intervene::Mask{.fill = x}) != describe(intervene::Mask{.fill = other}));
+
   // Wrong calls say what was wanted.
   const auto code = [&](const intervene::Mask& mask) { return error_of([&] { masked(mask); }).code(); };
   CHECK(code({.share = 1.5}) == ErrorCode::argument);

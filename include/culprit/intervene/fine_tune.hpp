@@ -83,7 +83,9 @@ struct FineTune {
       undo.keep(weights).sub_((factor * slope).to(weights.options()));
   }
 
-  [[nodiscard]] std::string description() const { return "fine_tune by " + std::to_string(eta); }
+  [[nodiscard]] std::string description() const {
+    return c10::str("fine_tune by ", eta, " down ", describe(loss));
+  }
 };
 
 static_assert(Intervention<FineTune<>>);

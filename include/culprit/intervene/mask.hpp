@@ -23,6 +23,8 @@
 #include "culprit/core/order.hpp"
 #include "culprit/intervene/box.hpp"
 #include "culprit/intervene/scope.hpp"
+#include "culprit/io/hexadecimal.hpp"
+#include "culprit/tensor.hpp"
 
 namespace culprit::intervene {
 
@@ -85,8 +87,7 @@ struct Mask {
       if (!inside) {
         throw Error(ErrorCode::shape, "box",
                     "within " + std::to_string(height) + " rows and " + std::to_string(width) + " columns",
-                    "rows " + std::to_string(keep->top) + " to " + std::to_string(keep->bottom) +
-                        ", columns " + std::to_string(keep->left) + " to " + std::to_string(keep->right));
+                    in_words(*keep));
       }
       free.slice(0, keep->top, keep->bottom).slice(1, keep->left, keep->right).fill_(false);
     }
@@ -119,7 +120,31 @@ struct Mask {
     return result.to(subject.input.device());
   }
 
+  [[nodiscard]] std::string description() const {
+    std::string text = "mask ";
+    if (region.defined()) {
+      text += in_words("region", region);
+    } else {
+      text += c10::str(share, " of the pixels, ");
+      text += pixels == Pixels::random         ? "random by seed " + std::to_string(seed)
+              : pixels == Pixels::most_salient ? "most salient"
+                                               : "least salient";
+    }
+    if (keep) text += " outside " + in_words(*keep);
+    text += ", by ";
+    if (const auto* value = std::get_if<double>(&fill)) return text + c10::str(*value);
+    if (const auto* blur = std::get_if<Blur>(&fill)) return text + c10::str("a blur of ", blur->sigma);
+    return text + in_words("image", std::get<at::Tensor>(fill));
+  }
+
  private:
+  static std::string in_words(const Box& box) {
+    return c10::str("rows ", box.top, " to ", box.bottom, ", columns ", box.left, " to ", box.right);
+  }
+  static std::string in_words(const char* what, const at::Tensor& tensor) {
+    return c10::str(what, " ", tensor.sizes(), " ", io::to_hex(culprit::detail::hash_tensor(tensor)));
+  }
+
   [[nodiscard]] at::Tensor filling(const at::Tensor& input) const {
     if (const auto* value = std::get_if<double>(&fill)) return at::scalar_tensor(*value, input.options());
     if (const auto* blur = std::get_if<Blur>(&fill)) return blurred(input, blur->sigma);

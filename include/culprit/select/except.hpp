@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <iterator>
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct Except {
     std::ranges::set_difference(candidates, out, std::back_inserter(left));
     return left;
   }
+  [[nodiscard]] std::string description() const { return "except " + detail::in_words(units); }
 };
 
 static_assert(Selection<Except>);

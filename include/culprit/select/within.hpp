@@ -10,6 +10,7 @@
 
 #include "culprit/concepts.hpp"
 #include "culprit/core/profile.hpp"
+#include "culprit/select/top.hpp"
 
 namespace culprit::select {
 
@@ -34,5 +35,7 @@ struct Within {
   }
   [[nodiscard]] std::string description() const { return describe(inner) + " within " + describe(outer); }
 };
+
+static_assert(Selection<Within<Top, Top>>);
 
 }  // namespace culprit::select

@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "culprit/concepts.hpp"
 #include "culprit/core/units.hpp"
 
 namespace culprit::visit {
@@ -35,5 +36,8 @@ struct AttentionHeads {
                                                                                                : 0;
   }
 };
+
+static_assert(Visitor<ConvFilters> && Visitor<LinearNeurons> && Visitor<AllWeights> &&
+              Visitor<AttentionHeads>);
 
 }  // namespace culprit::visit
