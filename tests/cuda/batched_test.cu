@@ -11,6 +11,7 @@
 #include <c10/cuda/CUDAGuard.h>
 
 #include "culprit/aggregate/aggregate.hpp"
+#include "culprit/cuda/top_units.cuh"
 #include "culprit/engine/autocast.hpp"
 #include "culprit/input_saliency.hpp"
 // [fused]
@@ -130,6 +131,27 @@ void check_own(const at::Tensor& inputs, const at::Tensor& labels) {
         0x1p-9);
 }
 
+/// The ranking of a batch's profiles, against that of each profile on the CPU.
+void check_top(const at::Tensor& raw, const Baseline& baseline) {
+  // [top]
+  const at::Tensor usual = culprit::cuda::statistics_on(raw.device(), baseline);  // once
+  const auto top = culprit::cuda::top_units(culprit::standardize::ZScore{}, raw, usual, 10);
+  // [/top]
+  const RowMatrix rows = to_matrix(raw);
+  for (Index sample = 0; sample < rows.rows(); ++sample) {
+    const Profile profile =
+        Profiler{}.standardize(Profile(baseline.shared_units(), row_of(rows, sample)), baseline);
+    Index place = 0;
+    double off = 0;
+    for (const RankedUnit& expected : profile.top(10)) {
+      const bool same = top.units[sample][place].item<Index>() == expected.unit;
+      off += same ? std::abs(top.values[sample][place].item<double>() - expected.value) : 1;
+      ++place;
+    }
+    check("top ten", off, 1e-300);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -182,5 +204,7 @@ int main() {
     difference = std::max(difference, (off.norm() / expected[i].gradient.norm()).item<double>());
   }
   check("input saliency", difference, 1e-4);
+
+  check_top(profiles(fused::Batched{}, aggregate::MeanAbs{}, model, inputs, labels), baseline);
   return wrong;
 }
