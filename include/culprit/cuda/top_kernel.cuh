@@ -14,7 +14,7 @@
 // added; and memory.
 namespace culprit::cuda {
 
-inline constexpr int top_threads = 256;
+inline constexpr int top_threads = 256;      ///< of a block
 inline constexpr int most_top_units = 1024;  ///< that are ranked for a sample at a time
 
 /// The rows of a batch and what becomes of them.
@@ -22,7 +22,8 @@ template <class T>
 struct TopTask {
   const T* raw;                 ///< [samples, units], Eq. 1
   const UnitStatistics* usual;  ///< [units]
-  int units, count;             ///< count: wanted of each sample, at most units and most_top_units
+  int units;                    ///< of the model
+  int count;                    ///< wanted of each sample, at most units and most_top_units
   double* values;               ///< [samples, count], standardized, in descending order
   std::int64_t* indices;        ///< [samples, count], of the units; of equal values the lowest first
 };
