@@ -96,9 +96,7 @@ inline Index unit_of(std::string_view item, const Units& units) {
     if (*number >= units.size()) throw refuse("a unit below " + std::to_string(units.size()));
     return *number;
   }
-  const std::string name(item.substr(0, colon));
-  const Layer* layer = units.find(name);
-  if (layer == nullptr) layer = units.find(name + ".weight");
+  const Layer* const layer = units.find(item.substr(0, colon));
   if (layer == nullptr) throw refuse("the name of a layer with units before the colon");
   if (*number >= layer->count) throw refuse("a channel below " + std::to_string(layer->count));
   return layer->first + *number;

@@ -212,13 +212,7 @@ void bind_units(py::module_& module) {
              return std::pair(units.layers()[static_cast<std::size_t>(unit.layer)].name, unit.channel);
            }))
       .def("index", released(+[](const Units& units, const std::string& name, Index channel) {
-             const Layer* layer = units.find(name);
-             if (layer == nullptr) layer = &units.layer(name + ".weight");
-             if (channel < 0 || channel >= layer->count) {
-               throw Error(ErrorCode::argument, layer->name,
-                           "a channel below " + std::to_string(layer->count), std::to_string(channel));
-             }
-             return layer->first + channel;
+             return units.index(name, channel);
            }))
       .def("table",
            [](const Units& units) {

@@ -177,7 +177,7 @@ class Neighbors {
       throw Error(ErrorCode::shape, "profiles to search", "the units of the queries", difference);
     check(queries, rows, options);
     Search search{queries, options.among ? rows.subset(*options.among) : rows, options, {}, 0, 0};
-    for (const std::size_t number : layers_.layers(queries.units().layers())) {
+    for (const std::size_t number : layers_.layers(queries.units())) {
       const Layer& layer = queries.units().layers()[number];
       search.ranges.push_back({layer.first, layer.end()});
       search.units += layer.count;

@@ -65,6 +65,40 @@ TEST_CASE("Units outside the model are refused", "[core]") {
   CHECK(error_of([] { (void)Units({layer("a", most, 1), layer("b", 1, 1)}); }).place() == "b");
 }
 
+TEST_CASE("A layer goes by its parameter's name with or without .weight, the exact name first", "[core]") {
+  const Units units({layer("a.weight", 3, 9), layer("b", 2, 9), layer("b.weight", 4, 9), layer("c", 1, 9)});
+  CHECK(units.find("a") == &units.layers()[0]);
+  CHECK(units.find("a.weight") == &units.layers()[0]);
+  CHECK(units.find("b") == &units.layers()[1]);
+  CHECK(units.find("b.weight") == &units.layers()[2]);
+  const Units turned({layer("b.weight", 4, 9), layer("b", 2, 9)});
+  CHECK(turned.find("b") == &turned.layers()[1]);
+  for (const char* name : {"c.weight", "a.", "a.weigh", "", "weight", ".weight", "a.weight.weight", "A"}) {
+    INFO(name);
+    CHECK(units.find(name) == nullptr);
+  }
+
+  CHECK(units.index("a", 2) == 2);
+  CHECK(units.index("b.weight", 0) == 5);
+  Index index = 0;
+  for (const Layer& each : units.layers()) {
+    for (Index channel = 0; channel < each.count; ++channel, ++index)
+      CHECK(units.index(each.name, channel) == index);
+  }
+  for (const Index channel : {Index{-1}, Index{3}, std::numeric_limits<Index>::max()}) {
+    const Error error = error_of([&] { (void)units.index("a", channel); });
+    CHECK(error.code() == ErrorCode::argument);
+    CHECK(error.place() == "a.weight");
+    CHECK(error.expected() == "a channel below 3");
+    CHECK(error.came() == std::to_string(channel));
+  }
+  CHECK(error_of([&] { (void)units.index("d", 0); }).place() == "d");
+
+  const auto shared = std::make_shared<const Units>(units);
+  CHECK(units_of(Profile(shared, vector({1, 9, 2, 5, 9, 0, 4, 3, 1, 7})).top(2, "a")) ==
+        std::vector<Index>{1, 2});
+}
+
 TEST_CASE("The difference of two sets of units is named", "[core]") {
   const auto units = three_layers();
   CHECK(units->difference(*three_layers()).empty());

@@ -42,7 +42,7 @@ class Errors(TestCase):
                 ("loader: expected batches that begin with two tensors, inputs and labels, came Tensor",
                  lambda: culprit.fit(model, [inputs], progress=False)),
                 ("first.weight: expected a channel below 6, came 6", lambda: culprit.mask(model, [("first", 6)])),
-                ("third.weight: expected the name of a layer with units, came an unknown name",
+                ("third: expected the name of a layer with units, came an unknown name",
                  lambda: culprit.mask(model, [("third", 0)])),
                 ("unit: expected an index below 14, came 14", lambda: culprit.prune(model, [14], inputs).__enter__()),
                 ("query: expected 14 units, as the profiles have, came 13",

@@ -54,7 +54,7 @@ class Profile {
   /// The k most salient units: by value descending, ties by index ascending.
   [[nodiscard]] std::vector<RankedUnit> top(Index k) const { return top(k, 0, size()); }
 
-  /// The k most salient units of one layer.
+  /// The k most salient units of one layer, named with or without ".weight".
   /// @throws Error (argument) when there is no such layer.
   [[nodiscard]] std::vector<RankedUnit> top(Index k, std::string_view layer) const {
     const Layer& found = units_->layer(layer);

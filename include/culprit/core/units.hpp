@@ -82,17 +82,37 @@ class Units {
     return {index, std::distance(layers_.begin(), layer), index - layer->first, layer->size};
   }
 
-  /// The layer of that parameter name, null when there is none.
+  /// The layer of that parameter, null when there is none.
+  /// @param name  with or without its last ".weight"; where both "a" and "a.weight" are layers, "a" is the
+  /// first
   [[nodiscard]] const Layer* find(std::string_view name) const {
-    const auto found =
-        std::find_if(layers_.begin(), layers_.end(), [&](const Layer& layer) { return layer.name == name; });
-    return found == layers_.end() ? nullptr : &*found;
+    constexpr std::string_view suffix = ".weight";
+    const Layer* without_suffix = nullptr;
+    for (const Layer& layer : layers_) {
+      const std::string_view own = layer.name;
+      if (own == name) return &layer;
+      if (own.size() == name.size() + suffix.size() && own.starts_with(name) && own.ends_with(suffix))
+        without_suffix = &layer;
+    }
+    return without_suffix;
   }
 
-  /// @throws Error (argument) when there is no layer of that parameter name.
+  /// The same, never null. @throws Error (argument) when there is no layer of that parameter.
   [[nodiscard]] const Layer& layer(std::string_view name) const {
     if (const Layer* const found = find(name)) return *found;
     throw Error(ErrorCode::argument, std::string(name), "the name of a layer with units", "an unknown name");
+  }
+
+  /// Position in the profile of a layer's unit: what unit() takes.
+  /// @param name  as for find() @param channel  within the layer, from 0 to below Layer::count
+  /// @throws Error (argument) when there is no layer of that parameter, or no such channel in it.
+  [[nodiscard]] Index index(std::string_view name, Index channel) const {
+    const Layer& of = layer(name);
+    if (channel < 0 || channel >= of.count) {
+      throw Error(ErrorCode::argument, of.name, "a channel below " + std::to_string(of.count),
+                  std::to_string(channel));
+    }
+    return of.first + channel;
   }
 
   /// The first difference to `other` in words, empty when names, shapes and counts agree.

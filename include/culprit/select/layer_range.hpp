@@ -34,10 +34,11 @@ struct LayerRange {
 
   /// The numbers of the layers in the range, ascending; never none.
   /// @throws Error (argument) for a name that no layer has, and for a range without layers.
-  [[nodiscard]] std::vector<std::size_t> layers(const std::vector<Layer>& all) const {
+  [[nodiscard]] std::vector<std::size_t> layers(const Units& units) const {
+    const std::vector<Layer>& all = units.layers();
     const auto count = static_cast<Index>(all.size());
-    const Index begin = std::max(first, after.empty() ? 0 : find(all, after) + 1);
-    const Index stop = std::min({end, count, up_to.empty() ? count : find(all, up_to) + 1});
+    const Index begin = std::max(first, after.empty() ? 0 : number_of(after, units) + 1);
+    const Index stop = std::min({end, count, up_to.empty() ? count : number_of(up_to, units) + 1});
     std::vector<std::size_t> numbers;
     for (Index i = std::max<Index>(begin, 0); i < stop; ++i) {
       const auto number = static_cast<std::size_t>(i);
@@ -53,7 +54,7 @@ struct LayerRange {
   [[nodiscard]] std::vector<Index> operator()(const Profile& profile,
                                               std::span<const Index> candidates) const {
     std::vector<Index> taken;
-    for (const std::size_t number : layers(profile.units().layers())) {
+    for (const std::size_t number : layers(profile.units())) {
       const Layer& layer = profile.units().layers()[number];
       const auto from = std::ranges::lower_bound(candidates, layer.first);
       taken.insert(taken.end(), from, std::ranges::lower_bound(candidates, layer.end()));
@@ -79,13 +80,11 @@ struct LayerRange {
            ::fnmatch((pattern + ".weight").c_str(), layer.c_str(), 0) == 0;
   }
 
-  static Index find(const std::vector<Layer>& all, const std::string& wanted) {
-    const auto found = std::ranges::find_if(
-        all, [&](const Layer& layer) { return layer.name == wanted || layer.name == wanted + ".weight"; });
-    if (found == all.end()) {
+  static Index number_of(const std::string& wanted, const Units& units) {
+    const Layer* const found = units.find(wanted);
+    if (found == nullptr)
       throw Error(ErrorCode::argument, "layer range", "the name of a layer with units", wanted);
-    }
-    return found - all.begin();
+    return found - units.layers().data();
   }
 };
 

@@ -117,10 +117,11 @@ template <class V>
     throw Error(ErrorCode::model, "model", "a parameter that holds units (such as a 4-D convolution weight)",
                 std::to_string(model.parameters.size()) + " parameters, none of that shape");
   }
+  const Units found(std::move(all));
   std::vector<Layer> layers;
   std::vector<at::Tensor> parameters;
-  for (const std::size_t number : range.layers(all)) {
-    layers.push_back(std::move(all[number]));
+  for (const std::size_t number : range.layers(found)) {
+    layers.push_back(found.layers()[number]);
     parameters.push_back(std::move(holders[number]));
   }
   auto units = std::make_shared<const Units>(std::move(layers));
