@@ -109,6 +109,35 @@ TEST_CASE("A transposed convolution's units are pruned sample by sample", "[inte
   CHECK(relative_difference(outputs, model.forward(without)) < 1e-12);
 }
 
+TEST_CASE("A plan is traced where it is not, before each sample loses its own units", "[intervene]") {
+  torch::manual_seed(5);
+  Small model(GENERATE(true, false));
+  const at::Tensor x = normal({3, 3, 6, 6});
+  const std::vector<std::vector<Index>> units{{1, 9}, {}, {0, 2, 15}};
+  const visit::Plan plan = plan_of(model);
+  REQUIRE(plan.outlets.empty());
+  const at::Tensor outputs = intervene::outputs_pruned_each(plan, x, units);
+  CHECK(outputs.equal(intervene::outputs_pruned_each(visit::trace(plan, x), x, units)));
+  CHECK(plan.outlets.empty());
+  for (Index i = 0; i < 3; ++i) {
+    const intervene::Scope scope(intervene::Prune{}, plan, {x[i], 0, units[static_cast<std::size_t>(i)]});
+    CHECK(relative_difference(outputs[i], scope.outputs()) < 1e-11);
+  }
+
+  const auto code = [&](const at::Tensor& inputs, std::size_t lists) {
+    return error_of([&] {
+             (void)intervene::outputs_pruned_each(plan, inputs, {units.data(), lists});
+           })
+        .code();
+  };
+  CHECK(code(x, 2) == ErrorCode::shape);
+  CHECK(code(x.narrow(0, 0, 0), 0) == ErrorCode::shape);
+  CHECK(code(at::scalar_tensor(1.0), 1) == ErrorCode::shape);
+  const std::vector<std::vector<Index>> unknown{{1}, {16}, {}};
+  CHECK(error_of([&] { (void)intervene::outputs_pruned_each(plan, x, unknown); }).code() ==
+        ErrorCode::argument);
+}
+
 TEST_CASE("A weight that the model computes with is not pruned by halves", "[intervene]") {
   torch::manual_seed(6);
   const at::Tensor w = weight({4, 3, 3, 3});

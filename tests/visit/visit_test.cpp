@@ -258,3 +258,56 @@ TEST_CASE("A batch norm is named only where it alone decides a layer's feature m
   CHECK(trace([=](const at::Tensor& z) { return norm(at::conv2d(z, w * 2.0), a); }) ==
         Found{"w 1 ", "v 0 ", "t 0 "});
 }
+
+TEST_CASE("Units are masks of the parameters that hold them", "[visit]") {
+  Residual model;
+  const std::vector<Index> none;
+  const auto masked = [&](const auto& visitor, Granularity granularity, const std::vector<Index>& units) {
+    const visit::Plan plan = visit::make_plan(visit::view(model), visitor, granularity);
+    const std::vector<visit::NamedTensor> masks = visit::filter_masks(plan, units);
+    REQUIRE(masks.size() == plan.parameters.size());
+    for (std::size_t i = 0; i < masks.size(); ++i) {
+      CHECK(masks[i].name == plan.units->layers()[i].name);
+      CHECK(masks[i].tensor.scalar_type() == at::kBool);
+      CHECK(masks[i].tensor.sizes() == plan.parameters[i].sizes());
+    }
+    // What the masks leave is what is left of the weights of these units.
+    const at::NoGradGuard no_grad;
+    std::vector<at::Tensor> expected;
+    for (const at::Tensor& parameter : plan.parameters) expected.push_back(at::zeros_like(parameter));
+    visit::Plan marked = plan;
+    marked.parameters = expected;
+    for (const Index unit : units) visit::weights_of(marked, plan.units->unit(unit)).fill_(1.0);
+    Index weights = 0;
+    for (std::size_t i = 0; i < masks.size(); ++i) {
+      CHECK(masks[i].tensor.equal(expected[i].to(at::kBool)));
+      weights += masks[i].tensor.sum().template item<Index>();
+    }
+    return weights;
+  };
+  const Index filter = 8 * 9;  // weights of a filter of conv2, the first layer with filters
+  CHECK(masked(visit::ConvFilters{}, Granularity::filter, none) == 0);
+  CHECK(masked(visit::ConvFilters{}, Granularity::filter, {0, 7, 7}) == 2 * filter);
+  CHECK(masked(visit::ConvFilters{}, Granularity::filter, {3, 8}) == filter + 27);
+  CHECK(masked(visit::ConvFilters{}, Granularity::tensor, {0}) == 8 * filter);
+  CHECK(masked(visit::ConvFilters{}, Granularity::parameter, {0, 100, 575}) == 3);
+  const auto pairs = [](at::IntArrayRef shape) -> Index { return shape.size() == 4 ? shape[0] / 2 : 0; };
+  CHECK(masked(pairs, Granularity::filter, {1, 4}) == 2 * filter + 2 * 27);
+
+  const visit::Plan plan = visit::make_plan(visit::view(model), visit::ConvFilters{}, Granularity::filter);
+  CHECK(visit::filter_masks(plan, std::vector<Index>{2})[0].tensor[2].all().item<bool>());
+  CHECK(error_of([&] { (void)visit::filter_masks(plan, std::vector<Index>{24}); }).code() ==
+        ErrorCode::argument);
+}
+
+TEST_CASE("The mask of an attention's head is its rows", "[visit]") {
+  torch::nn::MultiheadAttention attention(torch::nn::MultiheadAttentionOptions(6, 2));
+  attention->eval();
+  const visit::ModelView view{
+      {{"in_proj_weight", attention->in_proj_weight}}, {}, {}, [](const at::Tensor& x) { return x; }};
+  const visit::Plan plan = visit::make_plan(view, visit::AttentionHeads{.heads = 2}, Granularity::filter);
+  const at::Tensor mask = visit::filter_masks(plan, std::vector<Index>{3}).front().tensor;  // keys of head 1
+  CHECK(mask.sizes() == at::IntArrayRef{18, 6});
+  CHECK(mask.narrow(0, 9, 3).all().item<bool>());
+  CHECK(mask.sum().item<Index>() == 18);
+}

@@ -110,32 +110,35 @@ inline bool can_switch(const visit::Plan& traced, const at::Tensor& inputs) {
 ///
 /// A model whose samples cannot be separated, or whose units are not channels, is pruned and run sample by
 /// sample instead.
-/// @param plan    traced (visit::trace) @param inputs  [B, ...]
+/// @param plan    traced (visit::trace), else that is done first, with the first of the inputs
+/// @param inputs  [B, ...], one sample or more, on any device
 /// @param units   to switch off, for each sample
 /// @return [B, classes], without gradients
-/// @throws Error (shape) when there is not one list of units for each sample, Error (argument) for a plan
-/// that is not traced.
+/// @throws Error (shape) when there is no sample, or not one list of units for each, Error (argument) for a
+/// unit that is not there, Error (model) naming a layer whose weight goes through an operator without a rule.
 [[nodiscard]] inline at::Tensor outputs_pruned_each(const visit::Plan& plan, const at::Tensor& inputs,
                                                     std::span<const std::vector<Index>> units) {
-  if (inputs.dim() == 0 || inputs.size(0) != static_cast<Index>(units.size())) {
-    throw Error(ErrorCode::shape, "units to prune",
-                c10::str(inputs.sizes().slice(0, inputs.dim() > 0 ? 1 : 0)) + " lists, one for each sample",
-                std::to_string(units.size()));
+  if (inputs.dim() == 0 || inputs.size(0) == 0) {
+    throw Error(ErrorCode::shape, "inputs", "[batch, ...] with at least one sample",
+                c10::str(inputs.sizes()));
   }
-  if (plan.outlets.empty())
-    throw Error(ErrorCode::argument, "plan", "one that visit::trace gave", "an untraced one");
+  if (inputs.size(0) != static_cast<Index>(units.size())) {
+    throw Error(ErrorCode::shape, "units to prune",
+                std::to_string(inputs.size(0)) + " lists, one for each sample", std::to_string(units.size()));
+  }
   const c10::InferenceMode no_inference(false);
   const at::NoGradGuard no_grad;
   const at::Tensor here = plan.brought(inputs);
-  if (detail::can_switch(plan, here)) {
-    const auto off = std::make_shared<detail::Switch>(plan, units, here.device());
+  const visit::Plan traced = plan.outlets.empty() ? visit::trace(plan, here.narrow(0, 0, 1)) : plan;
+  if (detail::can_switch(traced, here)) {
+    const auto off = std::make_shared<detail::Switch>(traced, units, here.device());
     at::Tensor outputs =
         visit::OperatorObserver::observe(off, [&] { return plan.model.forward(engine::private_copy(here)); });
     if (off->uncovered.empty()) return outputs;
   }
   std::vector<at::Tensor> outputs;
   for (std::size_t sample = 0; sample < units.size(); ++sample) {
-    const Scope scope(Prune{}, plan, {here[static_cast<Index>(sample)], 0, units[sample]});
+    const Scope scope(Prune{}, traced, {here[static_cast<Index>(sample)], 0, units[sample]});
     outputs.push_back(scope.outputs());
   }
   return at::stack(outputs);
