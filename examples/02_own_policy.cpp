@@ -39,9 +39,9 @@ int main(int argc, char* argv[]) try {
   // [use]
   const cu::Profiler profiler{Excess{.threshold = 1e-4}};
   const auto baseline = profiler.fit(model, loader);
-  std::vector<cu::Profile> profiles;
-  for (cu::Index i = 0; i < 100; ++i)
-    profiles.push_back(profiler(model, {inputs[i], labels[i].item<cu::Index>()}, baseline));
+  const auto plan = profiler.plan(model);
+  const auto raw = profiler.batch(plan, inputs, labels).profiles;  // [100, units]
+  const auto profiles = profiler.standardize(raw, profiler.part(baseline, plan));
   for (const auto& [layer, channel, z, unit] : profiles[23].top(3))
     std::cout << layer << ':' << channel << "  z = " << z << '\n';
   const auto why = cu::InputSaliency{profiler}(model, {inputs[23], labels[23].item<cu::Index>()}, baseline);

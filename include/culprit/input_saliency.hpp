@@ -126,10 +126,8 @@ class InputSaliency {
   };
 
   [[nodiscard]] std::vector<Sight> look(const at::Tensor& profiles, const Baseline& baseline) const {
-    const RowMatrix raw = to_matrix(profiles);
     std::vector<Sight> sights;
-    for (Index row = 0; row < raw.rows(); ++row) {
-      const Profile z = profiler_.standardize(Profile(baseline.shared_units(), row_of(raw, row)), baseline);
+    for (const Profile& z : profiler_.standardize(profiles, baseline)) {
       std::vector<Index> boosted = z.select(selection_);
       Eigen::VectorXd target = z.values();
       for (const Index unit : boosted) target[unit] *= options_.boost;
@@ -143,13 +141,13 @@ class InputSaliency {
   [[nodiscard]] at::Tensor slopes(const at::Tensor& profiles, const Baseline& baseline,
                                   std::span<const Sight> sights) const {
     const RowMatrix raw = to_matrix(profiles);
+    const std::vector<Profile> standardized = profiler_.standardize(profiles, baseline);
     const auto& standardization = profiler_.standardization();
     at::Tensor result = at::empty({raw.rows(), raw.cols()}, at::dtype(at::kDouble));
     auto* const to = result.mutable_data_ptr<double>();
     for (Index row = 0; row < raw.rows(); ++row) {
-      const Profile z = profiler_.standardize(Profile(baseline.shared_units(), row_of(raw, row)), baseline);
-      const Eigen::VectorXd by_z =
-          distance_.gradient(z.values(), sights[static_cast<std::size_t>(row)].target);
+      const auto sample = static_cast<std::size_t>(row);
+      const Eigen::VectorXd by_z = distance_.gradient(standardized[sample].values(), sights[sample].target);
       for (Index k = 0; k < raw.cols(); ++k) {
         to[row * raw.cols() + k] = by_z[k] * standardization.derivative(raw(row, k), baseline.statistics(k));
       }

@@ -57,16 +57,22 @@ struct FitOptions {
 
 namespace detail {
 
-/// Inputs and targets of a batch: {inputs, targets}, {data, target} (torch::data::Example), or the first two
-/// members.
+/// The two tensors of a batch of any of the types that Profiler::fit takes.
 template <class Batch>
 std::pair<at::Tensor, at::Tensor> inputs_and_targets(const Batch& batch) {
-  if constexpr (requires { batch.inputs, batch.labels; }) {
+  using Pair = std::pair<at::Tensor, at::Tensor>;
+  if constexpr (requires { Pair(batch.inputs, batch.labels); }) {
     return {batch.inputs, batch.labels};
-  } else if constexpr (requires { batch.data, batch.target; }) {
+  } else if constexpr (requires { Pair(batch.inputs, batch.targets); }) {
+    return {batch.inputs, batch.targets};
+  } else if constexpr (requires { Pair(batch.data, batch.target); }) {
     return {batch.data, batch.target};
-  } else {
+  } else if constexpr (requires { Pair(std::get<0>(batch), std::get<1>(batch)); }) {
     return {std::get<0>(batch), std::get<1>(batch)};
+  } else {
+    static_assert(sizeof(Batch) == 0,
+                  "culprit: a batch to fit has tensors `inputs` and `labels` or `targets`, or `data` and "
+                  "`target`, or is a pair or tuple that begins with two tensors");
   }
 }
 
@@ -171,8 +177,15 @@ class Profiler {
   }
 
   /// Mean and deviation of every unit over a hold-out set, in one pass, batch by batch; quantiles too where
-  /// the standardization needs them.
-  /// @param loader  a range of batches (see detail::inputs_and_targets)
+  /// the standardization needs them: mu and sigma of Eq. 2, sigma^2 = sum_i (s_i - mu)^2 / (n - 1).
+  /// @param loader  a range of batches. A batch has members inputs and labels, inputs and targets, or data
+  /// and target (torch::data::Example), or is a pair or tuple that begins with the two: [B, ...] and [B,
+  /// ...], as for batch()
+  /// @throws Error (argument) when there is no sample but skipped ones, or no layer in the range; Error
+  /// (model) for a model without units or in training mode; Error (shape, dtype, label) for inputs and
+  /// targets that do not fit each other, the loss or the classes; Error (numeric) for a weight that is not
+  /// finite and, unless options say to skip them, naming the first sample and layer where a gradient is not.
+  /// What the loader or options.progress throws goes through.
   template <Model M, class Loader>
   [[nodiscard]] Baseline fit(M&& model, Loader&& loader, const FitOptions& options = {}) const {
     const visit::Plan plan = this->plan(model);
@@ -212,27 +225,54 @@ class Profiler {
   }
 
   /// Standardized profile (Eq. 2) of one sample.
-  /// @throws Error (baseline) when the baseline is of another model.
+  ///
+  /// Plans the model and hashes all its weights, on each call. For many samples do that once, with plan() and
+  /// part(), and give batch() and standardize() many at a time.
+  /// @throws Error (baseline) when the baseline is of another model, aggregation or loss, lacks a layer, or
+  /// has no quantiles and the standardization (Robust) needs them; Error (model, argument) as plan(); Error
+  /// (label, numeric) as batch().
   template <Model M>
   [[nodiscard]] Profile operator()(M&& model, const Sample& sample, const Baseline& baseline) const {
     const visit::Plan plan = this->plan(model);
     return standardize(raw(plan, sample), part(baseline, plan));
   }
 
-  /// Raw profile (Eq. 1) of one sample.
+  /// Raw profile (Eq. 1) of one sample. Plans the model on each call: for many samples there are plan() and
+  /// batch(). @throws Error (model, argument) as plan(), Error (label, numeric) as batch().
   template <Model M>
   [[nodiscard]] Profile operator()(M&& model, const Sample& sample) const {
     return raw(plan(model), sample);
   }
 
-  /// Standardizes a raw profile. @throws Error (baseline) when it is of other units.
+  /// Standardizes a raw profile: z of Eq. 2, where the standardization is the paper's. Compares nothing but
+  /// the units with those of the baseline; it is part() that compares model, aggregation and loss.
+  /// @throws Error (baseline) when it is of other units, and what the standardization throws: Robust, Error
+  /// (baseline) for a baseline without quantiles.
   [[nodiscard]] Profile standardize(const Profile& raw, const Baseline& baseline) const {
     const std::string difference = baseline.units().difference(raw.units());
     if (!difference.empty())
       throw Error(ErrorCode::baseline, "baseline", "the units of the profile", difference);
-    Eigen::VectorXd z(raw.size());
-    for (Index k = 0; k < raw.size(); ++k) z[k] = standardization_(raw[k], baseline.statistics(k));
-    return Profile(baseline.shared_units(), std::move(z));
+    return standardized(raw.values(), baseline);
+  }
+
+  /// Standardizes the raw profiles of a batch, each row in float64: z of Eq. 2, where the standardization is
+  /// the paper's. Compares nothing but the number of units with that of the baseline; it is part() that
+  /// compares model, aggregation and loss.
+  /// @param raw  [B, units] of any float dtype on any device, as engine::BatchResult::profiles
+  /// @return one profile for each row
+  /// @throws Error (shape) when the baseline has not one unit for each column, and what the standardization
+  /// throws: Robust, Error (baseline) for a baseline without quantiles.
+  [[nodiscard]] std::vector<Profile> standardize(const at::Tensor& raw, const Baseline& baseline) const {
+    const Index units = baseline.units().size();
+    if (raw.dim() != 2 || raw.size(1) != units) {
+      throw Error(ErrorCode::shape, "raw profiles",
+                  "[samples, " + std::to_string(units) + "], a number for each unit of the baseline",
+                  c10::str(raw.sizes()));
+    }
+    const RowMatrix rows = to_matrix(raw);
+    std::vector<Profile> all;
+    for (Index row = 0; row < rows.rows(); ++row) all.push_back(standardized(row_of(rows, row), baseline));
+    return all;
   }
 
   /// What of a baseline belongs to the units of a plan. @throws Error (baseline) when it is of another model,
@@ -243,6 +283,12 @@ class Profiler {
   }
 
  private:
+  [[nodiscard]] Profile standardized(const Eigen::VectorXd& raw, const Baseline& baseline) const {
+    Eigen::VectorXd z(raw.size());
+    for (Index k = 0; k < raw.size(); ++k) z[k] = standardization_(raw[k], baseline.statistics(k));
+    return Profile(baseline.shared_units(), std::move(z));
+  }
+
   [[nodiscard]] Profile raw(const visit::Plan& plan, const Sample& sample) const {
     const at::Tensor target = at::full({1}, sample.target, at::dtype(at::kLong));
     const RowMatrix row = to_matrix(batch(plan, sample.input.unsqueeze(0), target).profiles);

@@ -249,17 +249,16 @@ TEST_CASE("Recipe: a detector's loss", "[recipes]") {
                               cu::engine::Batched{}, Detection{}};
   const auto baseline = profiler.fit(model, loader);  // inputs [B, 3, H, W], targets [B, 5, h, w]
   const auto plan = profiler.plan(model);
-  const cu::RowMatrix raw = cu::to_matrix(profiler.batch(plan, inputs, targets).profiles);  // [B, units]
-  std::vector<cu::Profile> profiles;
-  for (cu::Index i = 0; i < raw.rows(); ++i)
-    profiles.push_back(profiler.standardize(cu::Profile(plan.units, cu::row_of(raw, i)), baseline));
+  const auto part = profiler.part(baseline, plan);                  // refuses one of other weights
+  const auto raw = profiler.batch(plan, inputs, targets).profiles;  // [B, units]
+  const auto profiles = profiler.standardize(raw, part);
   const auto culprits =
       profiles[0].top(3);  // of everything that was missed or misplaced in the first picture
   // [/detector]
   CHECK(culprits.size() == 3);
   at::Tensor weight = model->ptr(0)->parameters()[0];
   const at::Tensor outputs = model->forward(inputs.slice(0, 0, 1));
-  check_first_unit(cu::Profile(plan.units, cu::row_of(raw, 0)),
+  check_first_unit(cu::Profile(plan.units, cu::row_of(cu::to_matrix(raw), 0)),
                    Detection{}(outputs, targets.slice(0, 0, 1)).sum(), weight);
   // [one_box]
   at::Tensor only = at::full_like(targets.slice(0, 0, 1), -1.0);  // no cell of the first picture counts,
@@ -281,18 +280,19 @@ TEST_CASE("Recipe: regression", "[recipes]") {
                               cu::engine::Batched{}, SquaredError{}};
   const auto baseline = profiler.fit(model, loader);
   const auto plan = profiler.plan(model);
-  const auto [profiles, outputs, losses] = profiler.batch(plan, inputs, targets);  // losses: the errors, [B]
+  const auto part = profiler.part(baseline, plan);                            // refuses one of other weights
+  const auto [raw, outputs, losses] = profiler.batch(plan, inputs, targets);  // losses: the errors, [B]
   const auto worst = losses.argmax().item<cu::Index>();
-  const cu::Profile raw(plan.units, cu::row_of(cu::to_matrix(profiles), worst));
-  const auto culprits = profiler.standardize(raw, baseline).top(3);
+  const auto culprits = profiler.standardize(raw.slice(0, worst, worst + 1), part)[0].top(3);
   const cu::InputSaliency saliency{profiler};
-  const auto why = saliency.batch(plan, inputs, targets, profiler.part(baseline, plan));  // for each sample
+  const auto why = saliency.batch(plan, inputs, targets, part);  // for each sample
   // [/regression]
   CHECK(culprits.size() == 3);
   CHECK(why.size() == 8);
   const at::Tensor error = (model->forward(inputs) - targets).square().sum(1);
   CHECK(at::allclose(losses, error, 1e-12, 0.0));
-  check_first_unit(raw, error[worst], model->first->weight);
+  check_first_unit(cu::Profile(plan.units, cu::row_of(cu::to_matrix(raw), worst)), error[worst],
+                   model->first->weight);
 }
 
 TEST_CASE("Recipe: a policy of your own", "[recipes]") {

@@ -150,6 +150,13 @@ TEST_CASE("Documentation: selections", "[snippets]") {
   const auto alive = profile.select(select::Within{select::Top{.count = 3}, select::Except{baseline.dead()}});
   const auto control = profile.select(select::Random{.count = 3, .seed = 7});
   // [/selection]
+  // [filter_masks]
+  const auto plan = profiler.plan(model);
+  const auto& units = *plan.units;
+  const std::vector<cu::Index> known{units.index(units.layers()[0].name, 2), culprits[0]};
+  for (const auto& [name, mask] : cu::visit::filter_masks(plan, known))
+    std::cout << name << ": " << mask.sum().item<cu::Index>() << " of " << mask.numel() << " weights\n";
+  // [/filter_masks]
   CHECK(culprits.front() == profile.top(1).front().unit);
   CHECK(deep.size() == 3);
   for (const cu::Index unit : deep) CHECK(unit >= 10);

@@ -57,6 +57,10 @@ struct NamedBatch {
   std::vector<std::size_t> indices;
 };
 
+struct BatchOfTargets {
+  at::Tensor inputs, targets;
+};
+
 /// A user's own policies, one for each role.
 struct MeanCube {
   static constexpr std::string_view name = "mean_cube";
@@ -155,12 +159,15 @@ TEST_CASE("Any range of batches fits the same baseline", "[profiler]") {
 
   std::vector<std::tuple<at::Tensor, at::Tensor, int>> tuples;
   std::vector<NamedBatch> named;
+  std::vector<BatchOfTargets> of_targets;
   for (const auto& [inputs, labels] : data.batches(6)) {
     tuples.emplace_back(inputs, labels, 0);
     named.push_back({inputs, labels, {}});
+    of_targets.push_back({inputs, labels});
   }
   CHECK(apart(profiler.fit(model, tuples), expected) <= close);
   CHECK(apart(profiler.fit(model, named), expected) <= close);
+  CHECK(apart(profiler.fit(model, of_targets), expected) <= close);
   const auto loader = torch::data::make_data_loader<torch::data::samplers::SequentialSampler>(
       Pairs(data).map(torch::data::transforms::Stack<>()), torch::data::DataLoaderOptions(6));
   CHECK(apart(profiler.fit(model, *loader), expected) <= close);
@@ -172,6 +179,35 @@ TEST_CASE("Any range of batches fits the same baseline", "[profiler]") {
 
   const std::vector<std::pair<at::Tensor, at::Tensor>> nothing;
   CHECK(error_of([&] { (void)profiler.fit(model, nothing); }).code() == ErrorCode::argument);
+}
+
+TEST_CASE("A batch is standardized row by row", "[profiler]") {
+  auto model = small_model(seed());
+  const Data data(9);
+  const Profiler profiler{aggregate::MeanAbs{}, standardize::Robust{}};
+  const Baseline baseline = profiler.fit(model, data.batches(9));
+  const visit::Plan plan = profiler.plan(model);
+  const at::Tensor raw = profiler.batch(plan, data.inputs, data.labels).profiles;
+  for (const at::Tensor& rows : {raw, raw.to(at::kFloat), raw.t().contiguous().t(), raw.narrow(0, 0, 0)}) {
+    const std::vector<Profile> all = profiler.standardize(rows, baseline);
+    REQUIRE(static_cast<Index>(all.size()) == rows.size(0));
+    const RowMatrix wide = to_matrix(rows);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      const Profile one(plan.units, row_of(wide, static_cast<Index>(i)));
+      CHECK(all[i].values() == profiler.standardize(one, baseline).values());
+      CHECK(all[i].shared_units() == baseline.shared_units());
+    }
+  }
+  const Profile alone = profiler(model, {data.inputs[4], data.labels[4].item<Index>()}, baseline);
+  CHECK((profiler.standardize(raw, baseline)[4].values() - alone.values()).cwiseAbs().maxCoeff() < 1e-9);
+
+  for (const at::Tensor& other : {raw[0], raw.narrow(1, 0, 9), raw.unsqueeze(0), at::Tensor()}) {
+    const Error error = error_of([&] { (void)profiler.standardize(other, baseline); });
+    CHECK(error.code() == ErrorCode::shape);
+    CHECK(error.expected().find("[samples, 10]") != std::string::npos);
+  }
+  const Baseline without_quantiles = Profiler{}.fit(model, data.batches(9));
+  CHECK(error_of([&] { (void)profiler.standardize(raw, without_quantiles); }).code() == ErrorCode::baseline);
 }
 
 TEST_CASE("A baseline of anything else is refused when a sample is profiled", "[profiler]") {

@@ -42,10 +42,8 @@ TEST_CASE("Pruning many samples at once gives the figures of the loop that edits
   const torch::Tensor raw = Profiler{}.batch(plan, inputs, images.labels).profiles;
   for (const Index k : {1, 10, 100}) {
     std::vector<std::vector<Index>> units;
-    for (Index i = 0; i < inputs.size(0); ++i) {
-      const Profile z = Profiler{}.standardize(Profile(plan.units, row_of(to_matrix(raw), i)), baseline);
+    for (const Profile& z : Profiler{}.standardize(raw, baseline))
       units.push_back(z.select(select::Top{.count = k}));
-    }
     const torch::Tensor at_once = intervene::outputs_pruned_each(plan, inputs, units).softmax(1);
     for (Index i = 0; i < inputs.size(0); ++i) {
       const intervene::Scope scope(intervene::Prune{}, plan,
