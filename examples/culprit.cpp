@@ -55,6 +55,7 @@ void declare(CLI::App& app, Options& options) {
   for (CLI::App* command : {&fit, &profile, &explain, &experiment}) {
     add_preprocessing(*command, options);
     add_method(*command, options);
+    add_units(*command, options);
     add_standardize(*command, options);
   }
   add_heat_map(explain, options, "Heat map");

@@ -77,14 +77,14 @@ std::unique_ptr<const Method> make_method(const Options& options) {
   const Settings settings{with_policy<distance::Cosine, distance::Euclidean>(
                               options.distance, [](const auto& policy) { return AnyDistance::of(policy); }),
                           {options.boost, options.noise_iters, options.noise_std, options.seed.value_or(0)}};
+  const AnyVisitor units = visitor(options.units);
   const select::LayerRange range = layer_range(options.layers);
 
   const engine::Batched batched{
       .workers = workers(options),
       .chunk = has_batch_for_each_worker(options) ? static_cast<Index>(options.batch) : 0};
   const auto compose = [&](auto aggregation, auto engine, auto loss) -> std::unique_ptr<const Method> {
-    auto profiler =
-        Profiler(aggregation, standardization, visit::ConvFilters{}, engine, std::move(loss)).within(range);
+    auto profiler = Profiler(aggregation, standardization, units, engine, std::move(loss)).within(range);
     return std::make_unique<ProfilerMethod<decltype(profiler)>>(std::move(profiler), settings);
   };
   return with_policy<aggregate::MeanAbs, aggregate::Mean, aggregate::L2Norm, aggregate::MaxAbs,

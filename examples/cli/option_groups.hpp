@@ -125,6 +125,16 @@ inline void add_method(CLI::App& command, Options& options) {
       ->check(one_of(engines));
 }
 
+inline void add_units(CLI::App& command, Options& options) {
+  Group(command, "Method")
+      .add("--units", options.units, "WHICH",
+           "what counts as a filter, the same as the baseline was fitted with: filters of 2-D convolutions "
+           "(default); neurons, the rows of 2-D weights; weights, both of these and the filters of other "
+           "convolutions, as for a transformer; or heads:N, the queries, then the keys, then the values of "
+           "each head of attentions that have N, a channel each")
+      ->check(units_spec);
+}
+
 inline void add_standardize(CLI::App& command, Options& options) {
   Group group(command, "Method");
   group

@@ -60,6 +60,7 @@ struct Options {
   std::string store_dtype;       ///< of profiles in files; empty: what they are computed in
   std::string target = "label";  ///< label, predicted, or a class index
   std::string aggregate = aggregations.front();
+  std::string units = "filters";  ///< what a unit is, as visitor() reads it
   std::string standardize = standardizations.front();
   std::string layers;  ///< which to compute, as layer_range() reads it; empty: all
 

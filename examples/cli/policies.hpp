@@ -19,6 +19,7 @@
 #include "culprit/select/layer_range.hpp"
 #include "culprit/select/random.hpp"
 #include "culprit/select/top.hpp"
+#include "culprit/visit/parameters.hpp"
 
 // Policies that are chosen while the program runs: each holds one of its role.
 namespace culprit::cli {
@@ -70,6 +71,10 @@ struct AnySelection {
 };
 static_assert(Selection<AnySelection>);
 
+/// A visitor that gives a number of units.
+using AnyVisitor = std::function<Index(at::IntArrayRef)>;
+static_assert(Visitor<AnyVisitor>);
+
 namespace detail {
 
 inline std::optional<Index> whole_number(std::string_view text) {
@@ -114,6 +119,21 @@ template <class... Policies, class Use>
   std::string names;
   ((names += (names.empty() ? "" : ", ") + std::string(Policies::name)), ...);
   throw Error(ErrorCode::argument, "policy", "one of " + names, "'" + std::string(name) + "'");
+}
+
+/// What a unit is: filters, neurons, weights (both), or heads:N.
+/// @throws Error (argument) for none of these
+[[nodiscard]] inline AnyVisitor visitor(std::string_view units) {
+  const auto slices = [](const auto& holds) -> AnyVisitor {
+    return [holds](at::IntArrayRef shape) { return holds(shape) ? shape.front() : 0; };
+  };
+  if (units == "filters") return slices(visit::ConvFilters{});
+  if (units == "neurons") return slices(visit::LinearNeurons{});
+  if (units == "weights") return slices(visit::AllWeights{});
+  if (const auto heads = detail::number_behind(units, "heads:"); heads && *heads > 0)
+    return visit::AttentionHeads{*heads};
+  throw Error(ErrorCode::argument, "units", "filters, neurons, weights, or heads:N for attentions of N heads",
+              "'" + std::string(units) + "'");
 }
 
 /// What --filters says: top:K, random:K (by --seed), or a list of units.

@@ -110,6 +110,13 @@ inline const CLI::Validator target_spec =
     checked("label, predicted or a class index",
             [](const std::string& text) { return text == "label" || text == "predicted" || is_index(text); });
 
+inline const CLI::Validator units_spec =
+    checked("filters, neurons, weights, or heads:N for attentions of N heads", [](const std::string& text) {
+      constexpr std::string_view heads = "heads:";
+      return contains({"filters", "neurons", "weights"}, text) ||
+             (text.starts_with(heads) && is_above_zero(text.substr(heads.size())));
+    });
+
 inline const CLI::Validator query_spec =
     checked("wrong:N, or numbers of samples between commas", [](const std::string& text) {
       constexpr std::string_view wrong = "wrong:";

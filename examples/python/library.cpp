@@ -4,14 +4,12 @@
 // the border as they are; every function works without the interpreter's lock, and what it calls back takes
 // it.
 #include <algorithm>
-#include <charconv>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -74,23 +72,6 @@ std::shared_ptr<Method> make_named(const std::string& aggregation, const Setting
       aggregation, [&](const auto& policy) { return make_method(policy, settings); });
 }
 
-std::function<Index(at::IntArrayRef)> named_visitor(const std::string& units) {
-  const auto slices = [](const auto& visitor) {
-    return [visitor](at::IntArrayRef shape) { return visitor(shape) ? shape.front() : 0; };
-  };
-  if (units == "filters") return slices(visit::ConvFilters{});
-  if (units == "neurons") return slices(visit::LinearNeurons{});
-  if (units == "weights") return slices(visit::AllWeights{});
-  Index heads = 0;
-  const std::string_view number = std::string_view(units).substr(std::min<std::size_t>(units.size(), 6));
-  const auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), heads);
-  if (units.starts_with("heads:") && error == std::errc{} && end == number.data() + number.size() &&
-      heads > 0)
-    return visit::AttentionHeads{heads};
-  throw Error(ErrorCode::argument, "units", "filters, neurons, weights, or heads:N for attentions of N heads",
-              "'" + units + "'");
-}
-
 Settings make_settings(const std::string& standardization, const AnyLoss& loss, const std::string& units,
                        const std::string& layers, const std::string& engine, Index workers) {
   if (engine != "batched" && engine != "loop")
@@ -100,7 +81,7 @@ Settings make_settings(const std::string& standardization, const AnyLoss& loss, 
                            standardize::Robust>(
               standardization, [](const auto& policy) { return cli::AnyStandardization::of(policy); }),
           loss,
-          named_visitor(units),
+          cli::visitor(units),
           cli::layer_range(layers),
           {.one_by_one = engine == "loop", .batched = {.workers = workers}}};
 }

@@ -94,7 +94,7 @@ static_assert(DifferentiableEngine<AnyEngine>);
 struct Settings {
   cli::AnyStandardization standardization;
   AnyLoss loss;
-  std::function<Index(at::IntArrayRef)> visitor;
+  cli::AnyVisitor visitor;
   select::LayerRange layers;
   AnyEngine engine;
 };

@@ -103,6 +103,14 @@ TEST_CASE("wrong usage is one line and exit status 2", "[cli]") {
              "--dtype: expected one of float32, float64, came 'float16'" + of_fit},
             {"unknown target", with(fit, {"--target", "-1"}), 2,
              "--target: expected label, predicted or a class index, came '-1'" + of_fit},
+            {"unknown units", with(fit, {"--units", "rows"}), 2,
+             "--units: expected filters, neurons, weights, or heads:N for attentions of N heads, came "
+             "'rows'" +
+                 of_fit},
+            {"no heads", with(explain, {"--units", "heads:0"}), 2,
+             "--units: expected filters, neurons, weights, or heads:N for attentions of N heads, came "
+             "'heads:0'" +
+                 of_explain},
             {"unknown device", with(fit, {"--device", "gpu"}), 2,
              "--device: expected cpu, cuda or cuda:N, came 'gpu'" + of_fit},
             {"image without label", with(explain, {"--data", "", "--image", "x.png"}), 2,
@@ -415,6 +423,9 @@ TEST_CASE("TorchScript files that cannot be used are refused in one line", "[cli
            "parameters, none of that shape"},
           {"no filters", model("neurons.pt"), 1,
            "model: expected a parameter that holds units (such as a 4-D convolution weight), came 2 "
+           "parameters, none of that shape"},
+          {"no attention of so many heads", with(model("transformer.pt"), {"--units", "heads:5"}), 1,
+           "model: expected a parameter that holds units (such as a 4-D convolution weight), came 30 "
            "parameters, none of that shape"},
           {"no classes", model("maps.pt"), 1,
            "t10k-images-idx3-ubyte#0: model output: expected [batch, classes], came [1, 10, 26, 26]"},

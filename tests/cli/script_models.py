@@ -43,6 +43,24 @@ class Maps(torch.nn.Module):
         return self.conv(x)
 
 
+class Transformer(torch.nn.Module):
+    """A vision transformer of 16 patches and a class token."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = torch.nn.Conv2d(1, 12, 7, 7)
+        self.token = torch.nn.Parameter(torch.randn(1, 1, 12))
+        self.places = torch.nn.Parameter(torch.randn(1, 17, 12))
+        layer = torch.nn.TransformerEncoderLayer(12, 3, 24, batch_first=True)
+        self.encoder = torch.nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = torch.nn.Linear(12, 10)
+
+    def forward(self, x):
+        patches = self.patches(x).flatten(2).transpose(1, 2)
+        words = torch.cat([self.token.expand(x.shape[0], -1, -1), patches], 1)
+        return self.head(self.encoder(words + self.places)[:, 0])
+
+
 class Dividing(Network):
     """Ends the process: TorchScript's remainder by zero is the processor's."""
 
@@ -87,6 +105,8 @@ def main():
     }
     for name, model in models.items():
         torch.jit.script(model).save(folder / f"{name}.pt")
+    torch.backends.mha.set_fastpath_enabled(False)  # as examples/export.py does
+    torch.jit.trace(Transformer().eval(), torch.randn(2, 1, 28, 28)).save(folder / "transformer.pt")
     torch.save(good.state_dict(), folder / "state.pt")
 
 

@@ -193,6 +193,39 @@ TEST_CASE("Recipe: a TorchScript file", "[recipes]") {
   CHECK(baseline.count() == 32);
 }
 
+TEST_CASE("Recipe: a transformer", "[recipes]") {
+  torch::manual_seed(seed());
+  torch::jit::Module model("transformer");
+  const auto add = [&](const std::string& name, at::IntArrayRef shape) {
+    model.register_parameter(name, at::randn(shape, at::kDouble) / 2.0, /*is_buffer=*/false);
+  };
+  add("patches", {6, 3, 3, 3});
+  add("places", {1, 9, 6});
+  add("in_proj_weight", {18, 6});
+  add("head", {5, 6});
+  model.define(
+      "def forward(self, x):\n"
+      "  x = torch.conv2d(x, self.patches, None, [3, 3]).flatten(2).transpose(1, 2) + self.places\n"
+      "  q, k, v = torch.chunk(torch.linear(x, self.in_proj_weight), 3, -1)\n"
+      "  x = torch.matmul(torch.softmax(torch.matmul(q, k.transpose(1, 2)), -1), v)\n"
+      "  return torch.linear(x.mean([1]), self.head)\n");
+  const Loader loader = pictures();
+  const at::Tensor image = loader[0].first[0];
+  // [transformer]
+  const cu::Profiler weights{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::AllWeights{}};
+  const cu::Profiler heads{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{},
+                           cu::visit::AttentionHeads{.heads = 2}};
+  const auto to_blame = heads(model, {image, 1}, heads.fit(model, loader)).top(3);
+  // [/transformer]
+  CHECK(to_blame.size() == 3);
+  CHECK(heads.plan(model).units->size() == 6);
+  const cu::Units units = *weights.plan(model).units;
+  CHECK(units.size() == 6 + 18 + 5);
+  CHECK(units.find("places") == nullptr);
+  const at::Tensor log_p = at::log_softmax(model.forward({image.unsqueeze(0)}).toTensor(), 1);
+  check_first_unit(weights(model, {image, 1}), -log_p[0][1], model.attr("patches").toTensor());
+}
+
 TEST_CASE("Recipe: a type of model of your own", "[recipes]") {
   torch::manual_seed(seed());
   const auto weight = [](at::IntArrayRef shape) { return at::randn(shape, at::kDouble) / 3.0; };

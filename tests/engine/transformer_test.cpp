@@ -17,13 +17,6 @@ visit::ModelView on_arrangement(const Forward& arrange, const Forward& back) {
   });
 }
 
-/// Convolutions, linear layers and embeddings, and not the other parameters of a transformer.
-struct Weights {
-  [[nodiscard]] bool operator()(at::IntArrayRef shape) const {
-    return shape.size() == 2 || shape.size() == 4;
-  }
-};
-
 /// An aggregation whose number for no gradient is not 0.
 struct OneMore : aggregate::MeanAbs {
   static constexpr std::string_view name = "one_more";
@@ -41,8 +34,8 @@ void check(Model&& model, const at::Tensor& inputs, Index class_count) {
   for (const Index batch : {inputs.size(0), Index{2}, Index{1}}) {
     INFO("batch " << batch);
     const at::Tensor x = inputs.narrow(0, 0, batch), y = targets.narrow(0, 0, batch);
-    CHECK(batched_against_loop(model, x, y, Weights{}) <= 1e-10);
-    if (x.is_floating_point()) CHECK(vjp_batched_against_loop(model, x, y, Weights{}) <= 1e-10);
+    CHECK(batched_against_loop(model, x, y, visit::AllWeights{}) <= 1e-10);
+    if (x.is_floating_point()) CHECK(vjp_batched_against_loop(model, x, y, visit::AllWeights{}) <= 1e-10);
   }
   CHECK(warnings.messages == std::vector<std::string>{});
 }
@@ -157,8 +150,8 @@ TEST_CASE("Transformers of pictures and of text are computed batched", "[engine]
     const at::Tensor words = at::randint(11, {5, 9}, at::kLong);
     words.select(1, 0).fill_(0);  // padding, whose row has no gradient
     check(text, words, 4);
-    CHECK(batched_against_loop(text, words, classes(5, 4), Weights{}, OneMore{}) <= 1e-10);
-    const Profiler profiler{aggregate::MeanAbs{}, standardize::Identity{}, Weights{}};
+    CHECK(batched_against_loop(text, words, classes(5, 4), visit::AllWeights{}, OneMore{}) <= 1e-10);
+    const Profiler profiler{aggregate::MeanAbs{}, standardize::Identity{}, visit::AllWeights{}};
     const visit::Plan plan = profiler.plan(text);
     const at::Tensor all = profiler.batch(plan, words, classes(5, 4)).profiles;
     for (const Layer& layer : plan.units->layers()) {
@@ -173,7 +166,7 @@ TEST_CASE("Pruning and steps of many samples at once are right where samples are
   VisionTransformer model;
   model->to(at::kDouble);
   model->eval();
-  const Profiler profiler{aggregate::MeanAbs{}, standardize::Identity{}, Weights{}};
+  const Profiler profiler{aggregate::MeanAbs{}, standardize::Identity{}, visit::AllWeights{}};
   const at::Tensor x = normal({3, 3, 12, 12});
   const visit::Plan plan = visit::trace(profiler.plan(model), x);
   const std::vector<std::vector<Index>> units{{0, 30}, {9}, {40, 70}};
@@ -200,9 +193,9 @@ TEST_CASE("A constant that is as long as a batch is not taken for one", "[engine
   });
   const at::Tensor x = normal({8, 6}), y = classes(8, 3);
   const Warnings warnings;
-  CHECK(batched_against_loop(model, x, y, Weights{}, aggregate::MeanAbs{}, loss::CrossEntropy{},
+  CHECK(batched_against_loop(model, x, y, visit::AllWeights{}, aggregate::MeanAbs{}, loss::CrossEntropy{},
                              engine::Batched{.chunk = 2}) <= 1e-10);
-  const Profiler profiler{aggregate::MeanAbs{}, standardize::Identity{}, Weights{}};
+  const Profiler profiler{aggregate::MeanAbs{}, standardize::Identity{}, visit::AllWeights{}};
   const visit::Plan plan = profiler.plan(model);
   static_cast<void>(profiler.batch(plan, x, y));  // and not after another batch either
   const at::Tensor pair = profiler.batch(plan, x.narrow(0, 0, 2), y.narrow(0, 0, 2)).profiles;

@@ -154,6 +154,19 @@ TEST_CASE("Which parameters hold units is up to the visitor, and how many to the
   CHECK(units(visit::ConvFilters{}, Granularity::parameter).size() == 8 * (72 + 27 + 3));
   CHECK(units(Everything{}, Granularity::filter).size() == 29 + 5 + 8 * 7);
 
+  const auto vision = net({{"token", normal({1, 1, 6})},
+                           {"places", normal({1, 10, 6})},
+                           {"scale", normal({6, 1, 1})},
+                           {"words", normal({4, 3, 2})},
+                           {"letters", normal({4, 1, 2})},
+                           {"volumes", normal({1, 2, 3, 3, 3})},
+                           {"single", normal({1, 6})}},
+                          [](const at::Tensor& x) { return x; });
+  const visit::Plan weights = visit::make_plan(vision, visit::AllWeights{}, Granularity::filter);
+  std::vector<std::string> holders;
+  for (const Layer& layer : weights.units->layers()) holders.push_back(layer.name);
+  CHECK(holders == std::vector<std::string>{"words", "letters", "volumes", "single"});
+
   const auto attention = net({{"in_proj", normal({18, 6})}, {"out_proj", normal({6, 6})}},
                              [](const at::Tensor& x) { return x; });
   const visit::Plan heads =

@@ -20,8 +20,13 @@ struct LinearNeurons {
 };
 
 /// Slices along dimension 0 of every parameter with two or more dimensions: filters and neurons of any kind.
+/// Of three dimensions only those with several slices of several weights each: what has [1, N, C] or [C, 1,
+/// 1] is a vision transformer's class token, table of places or scale of its channels, which no layer
+/// multiplies with. (So a 1-D convolution to a single channel, or of single weights, is left out.)
 struct AllWeights {
-  [[nodiscard]] bool operator()(at::IntArrayRef shape) const { return shape.size() >= 2; }
+  [[nodiscard]] bool operator()(at::IntArrayRef shape) const {
+    return shape.size() == 3 ? shape[0] > 1 && shape[1] * shape[2] > 1 : shape.size() >= 2;
+  }
 };
 
 /// Attention heads: the queries, keys and values of each head, in this order, for every 2-D parameter of

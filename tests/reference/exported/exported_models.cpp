@@ -53,11 +53,6 @@ std::string replaced(std::string text, std::string_view from, std::string_view t
   return at == std::string::npos ? "" : text.replace(at, std::string::npos, to);
 }
 
-/// Filters, neurons and embeddings, and not the tensors of places and tokens, which a transformer adds.
-struct Weights {
-  bool operator()(at::IntArrayRef shape) const { return shape.size() == 2 || shape.size() == 4; }
-};
-
 /// Batched against Loop; equal up to rounding, and without falling back to Loop.
 template <class Visitor>
 void check_batched(const std::string& name, const torch::Tensor& inputs, const Visitor& visitor) {
@@ -195,9 +190,9 @@ TEST_CASE("Interventions act on a scope of an exported DenseNet-121 and ResNet-5
 
 TEST_CASE("exported transformers are computed batched", "[reference]") {
   if (!have_exported()) return;
-  check_batched("vision_transformer", random_images(2, 32), Weights{});
+  check_batched("vision_transformer", random_images(2, 32), culprit::visit::AllWeights{});
   torch::manual_seed(culprit::test::seed());
   torch::Tensor words = torch::randint(1, 50, {2, 9}, torch::kLong);
   words.index_put_({torch::indexing::Slice(), 8}, 0);  // padding
-  check_batched("text_transformer", words, Weights{});
+  check_batched("text_transformer", words, culprit::visit::AllWeights{});
 }

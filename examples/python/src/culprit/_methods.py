@@ -37,8 +37,8 @@ class Profiler:
         standardization: "z_score", "mean_ratio", "identity", or "robust", which needs a baseline fitted with it.
         loss: "cross_entropy" with the label; "predicted", with the class that the model says; a class, as its number;
             or a function of outputs [B, ...] in float64 and targets that gives one loss for each sample, [B].
-        units: "filters" (of 4-D parameters), "neurons" (rows of 2-D ones), "weights" (both, and all other slices), or
-            "heads:N" (queries, keys and values of each head, of attentions that have N).
+        units: "filters" (of 4-D parameters), "neurons" (rows of 2-D ones), "weights" (both, and filters of 3 and 5
+            dimensions), or "heads:N" (queries, keys and values of each head, of attentions that have N).
         layers: the only ones to compute: "up-to:NAME", "after:NAME", "FIRST-LAST", or a pattern of names.
         engine: "batched", or "loop", one sample at a time.
         workers: threads that each take a part of a batch; above 1 for models that may run in several at a time.
