@@ -197,7 +197,8 @@ TEST_CASE("Recipe: a transformer", "[recipes]") {
   torch::manual_seed(seed());
   torch::jit::Module model("transformer");
   const auto add = [&](const std::string& name, at::IntArrayRef shape) {
-    model.register_parameter(name, at::randn(shape, at::kDouble) / 2.0, /*is_buffer=*/false);
+    const at::Tensor values = at::randn(shape, at::kDouble) / 2.0;
+    model.register_parameter(name, values.detach().requires_grad_(), /*is_buffer=*/false);
   };
   add("patches", {6, 3, 3, 3});
   add("places", {1, 9, 6});

@@ -12,7 +12,9 @@ struct Identity {
   static constexpr std::string_view name = "identity";
 
   [[nodiscard]] constexpr double operator()(double s, const UnitStatistics& /*unit*/) const { return s; }
-  [[nodiscard]] constexpr double derivative(double /*s*/, const UnitStatistics& /*unit*/) const { return 1.0; }
+  [[nodiscard]] constexpr double derivative(double /*s*/, const UnitStatistics& /*unit*/) const {
+    return 1.0;
+  }
 };
 
 static_assert(DifferentiableStandardization<Identity>);
