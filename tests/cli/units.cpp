@@ -29,7 +29,8 @@ const Arguments transformer{"--model", "transformer.pt", "--dtype", "float64"};
 /// "layer:count" of each layer that a result file tells.
 std::vector<std::string> layers_of(const io::Safetensors& file) {
   std::vector<std::string> layers;
-  for (const io::Json& layer : io::parse_json(file.metadata().at("units"), "units").items()) {
+  const io::Json units = io::parse_json(file.metadata().at("units"), "units");
+  for (const io::Json& layer : units.items()) {
     layers.push_back(layer.at("name").as_string() + ':' + std::to_string(layer.at("count").as_int()));
     CHECK(layer.at("uses").as_int() == 1);
   }
@@ -38,25 +39,24 @@ std::vector<std::string> layers_of(const io::Safetensors& file) {
 
 std::vector<std::string> expected_layers(const std::string& units) {
   std::vector<std::string> layers;
-  if (units == "filters" || units == "weights") layers.emplace_back("patches.weight:12");
+  if (units == "weights") layers.emplace_back("patches.weight:12");
   for (const std::string block : {"encoder.layers.0.", "encoder.layers.1."}) {
-    if (units == "filters") continue;
     layers.push_back(block + "self_attn.in_proj_weight:" + (units == "heads:3" ? "9" : "36"));
     if (units == "heads:3") continue;
     layers.push_back(block + "self_attn.out_proj.weight:12");
     layers.push_back(block + "linear1.weight:24");
     layers.push_back(block + "linear2.weight:12");
   }
-  if (units == "neurons" || units == "weights") layers.emplace_back("head.weight:10");
+  if (units != "heads:3") layers.emplace_back("head.weight:10");
   return layers;
 }
 
 }  // namespace
 
-TEST_CASE("a transformer's neurons, weights and heads are units of every command", "[cli]") {
+TEST_CASE("a transformer's weights and heads are units of every command", "[cli]") {
   const Workspace workspace;
   if (!workspace.write_script_models()) return;
-  for (const std::string units : {"filters", "neurons", "weights", "heads:3"}) {
+  for (const std::string units : {"weights", "heads:3"}) {
     INFO(units);
     const auto of_units = [&](const Arguments& command, const Arguments& more = {}) {
       return with(with(with(command, transformer), {"--units", units}), more);
@@ -106,7 +106,7 @@ TEST_CASE("a transformer's neurons, weights and heads are units of every command
   }
 }
 
-TEST_CASE("a baseline or checkpoint of other units is refused", "[cli]") {
+TEST_CASE("a baseline or checkpoint of other units is refused, and one of more units serves", "[cli]") {
   const Workspace workspace;
   if (!workspace.write_script_models()) return;
   const Arguments fit = with(Workspace::fit(), transformer);
@@ -117,8 +117,13 @@ TEST_CASE("a baseline or checkpoint of other units is refused", "[cli]") {
   CHECK(workspace.run(explain).err == expected + "none for layer patches.weight\n");
   const Run two = workspace.run(with(explain, {"--units", "heads:2"}));
   CHECK(two.status == 1);
-  CHECK(two.err == expected + "layer encoder.layers.0.self_attn.in_proj_weight of other units\n");
+  CHECK(two.err == expected + "encoder.layers.0.self_attn.in_proj_weight has 9 units against 6\n");
   CHECK_FALSE(std::filesystem::exists(workspace / "report"));
+
+  succeed(workspace, with(fit, {"--units", "weights"}));
+  succeed(workspace, with(with(Workspace::profile(), transformer),
+                          {"--units", "neurons", "--baseline", "b.safetensors"}));
+  CHECK(layers_of(io::Safetensors::open(workspace / "p.safetensors")) == expected_layers("neurons"));
 
   // More than a checkpoint's samples, and then a picture that ends the run.
   workspace.write_picture("whole.png", Workspace::side, Workspace::side, 1);

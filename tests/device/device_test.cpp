@@ -89,7 +89,7 @@ TEST_CASE("A convolution of any kind has the same profile on another device", "[
             .flatten(2)
             .mean(2);
       });
-      const Profiler profiler{aggregate::L2Norm{}, standardize::Identity{}, visit::AllWeights{}};
+      const Profiler profiler{aggregate::L2Norm{}, standardize::Identity{}, Everything{}};
       return profiler.batch(profiler.plan(model), x, classes(4, out)).profiles;
     };
     torch::manual_seed(i);
