@@ -23,7 +23,7 @@ struct DeviceTopBlock {
 };
 
 template <class T, class Standardization>
-__global__ void __launch_bounds__(top_threads)
+__global__ void __launch_bounds__(top_threads, 4)
     find_top_units(const __grid_constant__ TopTask<T> task,
                    const __grid_constant__ Standardization standardization) {
   __shared__ TopShared memory;
