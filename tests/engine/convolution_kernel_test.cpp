@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Tiles of a convolution's weight gradient by every instruction set that runs here, against autograd's
-// gradient of each sample in float64.
+// Tiles of the gradient of a convolution's or linear layer's weight by every instruction set that runs here,
+// against autograd's gradient of each sample in float64.
 #include <cstdint>
 #include <iostream>
 #include <limits>
@@ -26,6 +26,7 @@ struct Shape {
   Index batch, inputs, outputs;
   std::vector<Index> extent, taps, stride, padding, dilation;
   Index groups = 1;
+  bool linear = false;  ///< a linear layer over so many places, which is a convolution with one tap
 };
 
 const std::vector<Shape> shapes{
@@ -45,6 +46,9 @@ const std::vector<Shape> shapes{
     {"depthwise, strided", 2, 8, 8, {10, 9}, {5, 3}, {2, 2}, {2, 1}, {1, 1}, 8},
     {"depthwise with two filters for each channel", 2, 9, 18, {7, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, 9},
     {"one dimension", 3, 5, 9, {31}, {4}, {3}, {2}, {2}},
+    {"linear", 3, 5, 7, {1}, {1}, {1}, {0}, {1}, 1, true},
+    {"linear, over a sequence", 2, 70, 67, {31}, {1}, {1}, {0}, {1}, 1, true},
+    {"more tiles than are computed together", 2, 9, 200, {400}, {1}, {1}, {0}, {1}, 1, true},
 };
 
 /// The layouts that a model may hand over.
@@ -98,12 +102,18 @@ void check(const Shape& shape, Instructions set, Layout layout) {
   const double eps = std::numeric_limits<T>::epsilon();
   const at::Tensor allowed = (positions + 1) * eps * reference(dy.abs(), x.abs());
 
-  visit::ParameterUse use{
-      visit::ParameterUse::Kind::convolution, 0, x, {}, shape.stride, shape.padding, shape.dilation};
+  using Kind = visit::ParameterUse::Kind;
+  visit::ParameterUse use{Kind::convolution, 0, x, {}, shape.stride, shape.padding, shape.dilation};
   use.groups = shape.groups;
-  REQUIRE(engine::detail::has_tiles(use, weight_shape, x, dy));
+  if (shape.linear) use = {Kind::linear, 0, x.transpose(1, 2), {}, {}, {}, {}};
+  const at::Tensor dy_of_use = shape.linear ? dy.transpose(1, 2) : dy;
+  const at::IntArrayRef shape_of_use =
+      at::IntArrayRef(weight_shape).slice(0, shape.linear ? 2U : weight_shape.size());
+  REQUIRE(engine::detail::has_tiles(use, shape_of_use, use.input, dy_of_use));
   const Index size = weight.numel() / shape.outputs;
-  const engine::detail::ConvolutionTiles<T, S> tiles(set, use, weight_shape, x, dy);
+  const at::Tensor tiled_x = engine::detail::channels_second(use, use.input);
+  const at::Tensor tiled_dy = engine::detail::channels_second(use, dy_of_use);
+  const engine::detail::ConvolutionTiles<T, S> tiles(set, use, shape_of_use, tiled_x, tiled_dy);
   at::Tensor gradients = at::full(expected.sizes(), std::numeric_limits<T>::quiet_NaN(), sum_dtype);
   at::Tensor means = at::full({shape.batch, shape.outputs}, std::numeric_limits<T>::quiet_NaN(), sum_dtype);
   T* const all = gradients.mutable_data_ptr<T>();
@@ -144,15 +154,15 @@ void check_all(Instructions set, const std::string& name) {
 
 }  // namespace
 
-TEST_CASE("tiles of a convolution's gradient are autograd's, on every processor", "[engine]") {
+TEST_CASE("tiles of a layer's gradient are autograd's, on every processor", "[engine]") {
   check_all(Instructions::any, "nothing");
 }
 
-TEST_CASE("tiles of a convolution's gradient are autograd's, with AVX2", "[engine]") {
+TEST_CASE("tiles of a layer's gradient are autograd's, with AVX2", "[engine]") {
   check_all(Instructions::avx2, "AVX2");
 }
 
-TEST_CASE("tiles of a convolution's gradient are autograd's, with AVX-512", "[engine]") {
+TEST_CASE("tiles of a layer's gradient are autograd's, with AVX-512", "[engine]") {
   check_all(Instructions::avx512, "AVX-512");
 }
 

@@ -46,11 +46,11 @@ inline void warn_fallback(const std::string& cause) {
 /// All samples of a batch in one forward and one backward pass.
 ///
 /// The gradient of each layer's weight for sample b is dY_b * unfold(X_b)^T. On the CPU that of a convolution
-/// of one or two dimensions is reduced by the aggregation tile by tile, while it is in cache; else it is
-/// formed for a block of samples, reduced, and dropped. Memory is that of a training step plus `block_bytes`.
-/// Convolutions of every kind, linear layers and embeddings are covered, also when a parameter is used more
-/// than once; a model with any other operator on a unit parameter runs by Loop, with one warning that names
-/// the operator.
+/// of one or two dimensions or of a linear layer is reduced by the aggregation tile by tile, while it is in
+/// cache; else it is formed for a block of samples, reduced, and dropped. Memory is that of a training step
+/// plus `block_bytes`. Convolutions of every kind, linear layers and embeddings are covered, also when a
+/// parameter is used more than once; a model with any other operator on a unit parameter runs by Loop, with
+/// one warning that names the operator.
 /// @tparam Fused  reduces the gradients of a layer as they are formed, where it can: FusedOnCpu, or
 ///                cuda::FusedOnDevice
 template <FusedReduction Fused>

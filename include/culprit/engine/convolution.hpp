@@ -13,17 +13,26 @@
 // What of a convolution its gradient by tiles needs to know.
 namespace culprit::engine::detail {
 
-/// Whether ConvolutionTiles has a rule for this use.
+/// Whether ConvolutionTiles has a rule for this use: a convolution, or a linear layer, of any shape of x.
 inline bool has_tiles(const visit::ParameterUse& use, at::IntArrayRef weight, const at::Tensor& x,
                       const at::Tensor& dy) {
-  const bool plain = use.kind == visit::ParameterUse::Kind::convolution && !use.transposed &&
-                     (weight.size() == 3 || weight.size() == 4);
+  const bool linear = use.kind == visit::ParameterUse::Kind::linear && dy.numel() > 0;
+  const bool plain = linear || (use.kind == visit::ParameterUse::Kind::convolution && !use.transposed &&
+                                (weight.size() == 3 || weight.size() == 4));
   const auto type = dy.scalar_type();
   return plain && x.is_cpu() && dy.is_cpu() && x.scalar_type() == type &&
          (type == at::kFloat || type == at::kDouble || type == at::kBFloat16);
 }
 
-/// The shape of one convolution on one sample. A one-dimensional one has a height of 1.
+/// What ConvolutionTiles takes for the input, or the gradient of the output, of a use.
+/// @returns  of a linear layer [B, ..., channels] as [B, channels, places]; of a convolution as it is
+inline at::Tensor channels_second(const visit::ParameterUse& use, const at::Tensor& batch) {
+  if (use.kind == visit::ParameterUse::Kind::convolution) return batch;
+  return batch.reshape({batch.size(0), -1, batch.size(-1)}).transpose(1, 2);
+}
+
+/// The shape of one convolution on one sample. A one-dimensional one has a height of 1, and a linear layer is
+/// one with a single tap.
 struct Convolution {
   Index groups, inputs, outputs;  ///< channels of a group
   std::array<Index, 2> taps, stride, padding, dilation, extent, positions;
@@ -32,6 +41,12 @@ struct Convolution {
   Convolution(const visit::ParameterUse& use, at::IntArrayRef weight, const at::Tensor& x,
               const at::Tensor& dy)
       : groups(use.groups), inputs(weight[1]), outputs(weight[0] / use.groups) {
+    if (weight.size() == 2) {
+      taps = stride = dilation = {1, 1};
+      padding = {0, 0};
+      extent = positions = padded = {1, x.size(2)};
+      return;
+    }
     const std::size_t dimensions = weight.size() - 2;
     for (std::size_t axis = 0; axis < 2; ++axis) {
       if (axis + dimensions < 2) {

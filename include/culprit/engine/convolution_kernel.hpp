@@ -132,6 +132,10 @@ class ConvolutionTiles {
       walk_.rows = 1;
     }
     columns_ = walk_.columns;
+    // Tiles of depthwise filters have nothing of the input in common.
+    constexpr Index together = (Index{256} << 10U) / static_cast<Index>(sizeof(T));
+    if (!depthwise_)
+      together_ = std::clamp<Index>(together / (walk_.rows * walk_.columns * lanes_), 1, tiles_);
     if (product_ == Product::pairs) {
       walk_.columns = (walk_.columns + 1) / 2;
       walk_.column_step *= 2;
@@ -165,7 +169,12 @@ class ConvolutionTiles {
       T* const packed = scratch(memory, elements + lanes_);
       pack_input(sample, packed);
       culprit::detail::in_parallel(0, tiles, grain, [&](Index begin, Index end) {
-        for (Index i = begin; i < end; ++i) compute(packed, sample, i / tiles_, i % tiles_, consumer);
+        while (begin < end) {
+          const Index first = begin % tiles_;
+          const Index count = std::min({together_, tiles_ - first, end - begin});
+          compute(packed, sample, begin / tiles_, first, count, consumer);
+          begin += count;
+        }
       });
     };
     // Samples are spread over the threads; where there are fewer of them, the tiles of each.
@@ -227,33 +236,40 @@ class ConvolutionTiles {
     }
   }
 
-  /// The gradient of these filters' outputs, [positions, lanes]: in its place, or laid out in `memory`.
-  const S* lay_out_gradient(Index sample, Index filter, Index count, std::vector<S>& memory) const {
-    const S* const from = data(dy_, sample) + filter * dy_strides_.channel;
+  /// Some filters side by side, and which of the tiles that are computed together they are.
+  struct Tile {
+    Index filter, count, number, tiles;
+  };
+
+  /// The gradient of a tile's outputs, [positions, lanes]: in its place, or laid out in memory of the thread.
+  const S* lay_out_gradient(Index sample, const Tile& tile) const {
+    const S* const from = data(dy_, sample) + tile.filter * dy_strides_.channel;
     const auto [rows, columns] = layer_.positions;
     const bool one_row = rows == 1 || dy_strides_.row == columns * dy_strides_.column;
-    const bool as_wanted = dy_strides_.channel == 1 && dy_strides_.column == lanes_ && count == lanes_;
+    const bool as_wanted = dy_strides_.channel == 1 && dy_strides_.column == lanes_ && tile.count == lanes_;
     if (one_row && as_wanted) return from;
-    S* const y = scratch(memory, rows * columns * lanes_);
+    thread_local std::vector<S> memory;
+    const Index elements = rows * columns * lanes_;
+    S* const y = scratch(memory, tile.tiles * elements) + tile.number * elements;
     if (one_row) {
-      pack_row(from, dy_strides_, count, rows * columns, lanes_, y);
+      pack_row(from, dy_strides_, tile.count, rows * columns, lanes_, y);
     } else {
       for (Index row = 0; row < rows; ++row)
-        pack_row(from + row * dy_strides_.row, dy_strides_, count, columns, lanes_,
+        pack_row(from + row * dy_strides_.row, dy_strides_, tile.count, columns, lanes_,
                  y + row * columns * lanes_);
     }
     return y;
   }
 
   /// The same for the walk: [walk_.rows, walk_.columns, lanes].
-  const T* pack_gradient(Index sample, Index filter, Index count) const {
-    thread_local std::vector<S> memory;
-    const S* const narrow = lay_out_gradient(sample, filter, count, memory);
+  const T* pack_gradient(Index sample, const Tile& tile) const {
+    const S* const narrow = lay_out_gradient(sample, tile);
     if constexpr (std::is_same_v<S, T>) {
       return narrow;
     } else {
-      thread_local std::vector<T> wide_memory;
-      T* const wide = scratch(wide_memory, walk_.rows * walk_.columns * lanes_);
+      thread_local std::vector<T> memory;
+      const Index elements = walk_.rows * walk_.columns * lanes_;
+      T* const wide = scratch(memory, tile.tiles * elements) + tile.number * elements;
       const Index step = product_ == Product::pairs ? 2 : 1;
       constexpr std::array<S, 2 * vector_bytes(Instructions::avx512) / sizeof(T)> zeros{};
       for (Index row = 0; row < walk_.rows; ++row) {
@@ -268,45 +284,52 @@ class ConvolutionTiles {
     }
   }
 
+  /// Some tiles of a group of channels: what they read of the input is used by all while it is in cache.
   template <class Consumer>
-  void compute(const T* packed, Index sample, Index group, Index tile, const Consumer& consumer) const {
+  void compute(const T* packed, Index sample, Index group, Index first_tile, Index tiles,
+               const Consumer& consumer) const {
     // What a pass over the tiles of a chunk reads and writes stays in the first-level cache.
-    constexpr Index positions_in_block = 512;
+    constexpr Index positions_in_block = 128;
     constexpr Index rows_in_chunk = 16 * tile_rows;
     const Index rows_in_block = std::max<Index>(1, positions_in_block / walk_.columns);
-    const Index pieces = std::max<Index>(1, walk_.columns / positions_in_block);
+    const Index pieces = (walk_.columns + positions_in_block - 1) / positions_in_block;
     const Index columns_in_block = (walk_.columns + pieces - 1) / pieces;
 
+    std::vector<const T*> y;
+    std::vector<std::invoke_result_t<const Consumer&, Index, Index, Index>> takers;
+    for (Index i = 0; i < tiles; ++i) {
+      const Index first = (first_tile + i) * lanes_;
+      const Tile tile{group * filters_ + first, std::min(lanes_, filters_ - first), i, tiles};
+      y.push_back(pack_gradient(sample, tile));
+      takers.push_back(consumer(sample, tile.filter, tile.count));
+    }
     thread_local std::vector<T> chunk_memory;
-    const Index first = tile * lanes_;
-    const Index count = std::min(lanes_, filters_ - first);
-    const Index filter = group * filters_ + first;
-    const T* const y = pack_gradient(sample, filter, count);
     T* const values = scratch(chunk_memory, rows_in_chunk * lanes_);
     const Index size = layer_.size();
     const Index* const offsets =
-        offsets_.data() + (depthwise_ ? first : group * layer_.inputs) * (size / layer_.inputs);
-    auto taker = consumer(sample, filter, count);
+        offsets_.data() + (depthwise_ ? first_tile * lanes_ : group * layer_.inputs) * (size / layer_.inputs);
     for (Index begin = 0; begin < size; begin += rows_in_chunk) {
       const Index rows = std::min(rows_in_chunk, size - begin);
-      for (Index row = 0; row < walk_.rows; row += rows_in_block) {
-        for (Index column = 0; column < walk_.columns; column += columns_in_block) {
-          Positions block = walk_;
-          block.rows = std::min(rows_in_block, walk_.rows - row);
-          block.columns = std::min(columns_in_block, walk_.columns - column);
-          run(set_, TilePass<T>{.x = packed + row * walk_.row_step + column * walk_.column_step,
-                                .offsets = offsets + begin,
-                                .y = y + (row * walk_.columns + column) * lanes_,
-                                .positions = block,
-                                .values = values,
-                                .rows = rows,
-                                .product = product_,
-                                .further = row + column > 0});
+      for (std::size_t i = 0; i < y.size(); ++i) {
+        for (Index row = 0; row < walk_.rows; row += rows_in_block) {
+          for (Index column = 0; column < walk_.columns; column += columns_in_block) {
+            Positions block = walk_;
+            block.rows = std::min(rows_in_block, walk_.rows - row);
+            block.columns = std::min(columns_in_block, walk_.columns - column);
+            run(set_, TilePass<T>{.x = packed + row * walk_.row_step + column * walk_.column_step,
+                                  .offsets = offsets + begin,
+                                  .y = y[i] + (row * walk_.columns + column) * lanes_,
+                                  .positions = block,
+                                  .values = values,
+                                  .rows = rows,
+                                  .product = product_,
+                                  .further = row + column > 0});
+          }
         }
+        takers[i].rows(begin, rows, values);
       }
-      taker.rows(begin, rows, values);
     }
-    taker.finish();
+    for (auto& taker : takers) taker.finish();
   }
 
   Instructions set_;
@@ -314,6 +337,7 @@ class ConvolutionTiles {
   bool depthwise_;
   Product product_;
   Index channels_, groups_, filters_, lanes_, x_lanes_, tiles_;
+  Index together_ = 1;                   // tiles whose gradients stay in the second-level cache
   Index row_elements_, block_elements_;  // of the packed input: of a row, of the channels side by side
   const at::Tensor& x_;
   const at::Tensor& dy_;

@@ -197,9 +197,10 @@ inline bool has_reducer(const Layer& layer) { return layer.count == layer.shape.
 
 /// @tparam S  as ConvolutionTiles has it
 template <class T, class S, ScalarAggregation A>
-void reduce_tiles(const A& policy, const visit::ParameterUse& use, const Layer& layer, const at::Tensor& x,
-                  const at::Tensor& dy, at::Tensor& profiles) {
+void reduce_tiles(const A& policy, const visit::ParameterUse& use, const Layer& layer,
+                  const at::Tensor& input, const at::Tensor& gradient, at::Tensor& profiles) {
   const Instructions set = instructions_for<T>(use, layer.shape);
+  const at::Tensor x = channels_second(use, input), dy = channels_second(use, gradient);
   const ConvolutionTiles<T, S> tiles(set, use, layer.shape, x, dy);
   auto* const target = profiles.mutable_data_ptr<T>() + layer.first;
   if (layer.count == layer.shape.front()) {
@@ -260,8 +261,8 @@ concept FusedReduction = std::copyable<F> &&
   { fused(culprit::detail::SomeAggregation{}, use, layer, x, /*dy=*/x, profiles) } -> std::same_as<bool>;
 };
 
-/// Forms the gradients of a convolution's filters, or of an embedding's rows, for all samples on the CPU and
-/// reduces them, tile by tile or row by row, without writing them to memory.
+/// Forms the gradients of a convolution's filters, of a linear layer's neurons, or of an embedding's rows,
+/// for all samples on the CPU and reduces them, tile by tile or row by row, without writing them to memory.
 struct FusedOnCpu {
   /// @param x  input of the use @param dy  gradient of its output, of the same dtype
   /// @param profiles  [B, units], float32 for x and dy in bfloat16, else of their dtype
