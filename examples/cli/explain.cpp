@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <optional>
@@ -15,14 +16,15 @@
 #include "cli/progress.hpp"
 #include "cli/session.hpp"
 #include "cli/text.hpp"
+#include "culprit/io/safetensors.hpp"
 #include "culprit/tensor.hpp"
 
 namespace culprit::cli {
 
 namespace {
 
-/// The wrong samples that the model is most sure of, the surest first.
-std::vector<std::size_t> most_wrong(const Session& session, std::size_t count) {
+/// The wrong samples, the one that the model is most sure of first.
+std::vector<std::size_t> all_wrong(const Session& session) {
   struct Mistake {
     double confidence;
     std::size_t sample;
@@ -43,8 +45,15 @@ std::vector<std::size_t> most_wrong(const Session& session, std::size_t count) {
   std::stable_sort(mistakes.begin(), mistakes.end(),
                    [](const Mistake& a, const Mistake& b) { return a.confidence > b.confidence; });
   std::vector<std::size_t> samples;
-  for (std::size_t i = 0; i < std::min(count, mistakes.size()); ++i) samples.push_back(mistakes[i].sample);
+  for (const Mistake& mistake : mistakes) samples.push_back(mistake.sample);
   return samples;
+}
+
+/// Of the samples of a baseline's file, what share of 1 the model is right about, where it says so.
+std::optional<double> accuracy_of(const std::string& baseline) {
+  const auto metadata = io::Safetensors::open(baseline).metadata();
+  const auto found = metadata.find("accuracy");
+  return found == metadata.end() ? std::nullopt : std::optional(std::strtod(found->second.c_str(), nullptr));
 }
 
 /// Says where the most salient filters are none that stand out.
@@ -66,8 +75,10 @@ void explain(const Options& options) {
   const Baseline baseline = session.baseline();
   const Inputs& inputs = session.inputs();
   const AnySelection filters = selection(options.filters, baseline.units(), options.seed.value_or(0));
-  const std::vector<std::size_t> chosen =
-      options.image.empty() ? most_wrong(session, options.wrong) : inputs.indices;
+  const bool search = options.image.empty();
+  std::vector<std::size_t> chosen = search ? all_wrong(session) : inputs.indices;
+  const std::size_t mistakes = chosen.size();
+  if (search) chosen.resize(std::min(options.wrong, mistakes));
   if (chosen.empty()) {
     std::cout << "All " << inputs.indices.size() << " samples are right: nothing to explain.\n";
     return;
@@ -108,7 +119,13 @@ void explain(const Options& options) {
   }
   progress.reset();
   for (const Explanation& sample : samples) warn_of_dead_boost(sample, options.filters);
-  const ExplanationContext context{options, baseline, inputs.names, inputs.preprocess.description()};
+  const ExplanationContext context{.options = options,
+                                   .baseline = baseline,
+                                   .names = inputs.names,
+                                   .preprocessing = inputs.preprocess.description(),
+                                   .accuracy = accuracy_of(options.baseline),
+                                   .searched = search ? inputs.indices.size() : 0,
+                                   .mistakes = mistakes};
   const auto folders = write(options.out, samples, context);
   for (std::size_t i = 0; i < samples.size(); ++i) {
     print(std::cout, samples[i], context);

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "culprit/io/json.hpp"
+#include "figures/axis.hpp"
+#include "figures/page.hpp"
 #include "figures/page_table.hpp"
 #include "figures/sample_section.hpp"
 
@@ -53,6 +55,28 @@ inline figures::PageTable trial_table(const io::Json& json, const figures::Expla
 }
 
 }  // namespace detail
+
+/// What a page says above its samples.
+/// @param json  profile.json of one of them
+inline figures::PageFacts facts_of(const io::Json& json) {
+  std::string data = json.at("data").as_string();
+  if (const io::Json& all = json.at("chosen_from"); !all.is_null()) {
+    data += ": " + std::to_string(all.at("mistakes").as_int()) + " of " +
+            std::to_string(all.at("samples").as_int()) + " samples are mistakes";
+  }
+  const io::Json& fitted = json.at("baseline");
+  std::string baseline = std::to_string(fitted.at("samples").as_int()) + " samples";
+  if (const io::Json& accuracy = fitted.at("accuracy"); !accuracy.is_null())
+    baseline += ", of which the model has " + figures::percent(accuracy.as_double()) + " right";
+  const std::string& target = json.at("target").as_string();
+  return {{"Model", json.at("model").as_string()},
+          {"Data", std::move(data)},
+          {"Baseline", baseline + ", " + fitted.at("file").as_string()},
+          {"Preprocessing", json.at("preprocessing").as_string()},
+          {"Target of the loss", target == "label"       ? "true class"
+                                 : target == "predicted" ? "predicted class"
+                                                         : "class " + target}};
+}
 
 /// The page's view of a sample, without figures.
 /// @param json  its profile.json @param png  its picture

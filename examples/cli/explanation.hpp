@@ -5,6 +5,7 @@
 #include <cctype>
 #include <cstddef>
 #include <filesystem>
+#include <optional>
 #include <ostream>
 #include <span>
 #include <string>
@@ -57,6 +58,9 @@ struct ExplanationContext {
   const Baseline& baseline;
   const data::Classes& names;
   std::string preprocessing;
+  std::optional<double> accuracy;  ///< over the baseline's samples, a share of 1, where its file has it
+  std::size_t searched = 0;        ///< samples that these are the surest mistakes of; 0: they were named
+  std::size_t mistakes = 0;        ///< of those
   HeatMap heat_map{};
 };
 
@@ -239,7 +243,13 @@ inline io::Json to_json(const Explanation& sample, const HeatScale& scale,
        {"trials", cli::to_json(sample.trials, context.names)},
        {"model", options.model},
        {"data", options.image.empty() ? options.data : options.image},
-       {"baseline", io::Json::object({{"file", options.baseline}, {"samples", context.baseline.count()}})},
+       {"baseline",
+        io::Json::object({{"file", options.baseline},
+                          {"samples", context.baseline.count()},
+                          {"accuracy", context.accuracy ? io::Json(*context.accuracy) : io::Json()}})},
+       {"chosen_from", context.searched == 0 ? io::Json()
+                                             : io::Json::object({{"samples", context.searched},
+                                                                 {"mistakes", context.mistakes}})},
        {"preprocessing", context.preprocessing},
        {"aggregation", options.aggregate},
        {"standardization", options.standardize},
@@ -314,20 +324,12 @@ inline std::string folder_name(std::size_t number, std::string path) {
 inline std::vector<std::filesystem::path> write(const std::filesystem::path& folder,
                                                 std::span<const Explanation> samples,
                                                 const ExplanationContext& context) {
-  const Options& options = context.options;
   figures::ReportPage page{.title = samples.size() == 1
                                         ? "Which filters are to blame?"
                                         : "The most confident mistakes, and the filters to blame",
                            .lead =
                                "Parameter-space saliency: the filters whose weights the loss of a sample "
                                "depends on more than usual."};
-  page.facts = {{"Model", options.model},
-                {"Data", options.image.empty() ? options.data : options.image},
-                {"Baseline", std::to_string(context.baseline.count()) + " samples, " + options.baseline},
-                {"Preprocessing", context.preprocessing},
-                {"Target of the loss", options.target == "label"       ? "true class"
-                                       : options.target == "predicted" ? "predicted class"
-                                                                       : "class " + options.target}};
   const std::vector<HeatScale> scales = detail::heat_scales(samples, context);
   std::vector<std::filesystem::path> folders;
   for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -341,6 +343,7 @@ inline std::vector<std::filesystem::path> write(const std::filesystem::path& fol
     const std::string png = data::encode_png(figures::enlarged(sample.picture));
     detail::write_csv(own / "profile.csv", sample, context.baseline);
     const io::Json json = detail::to_json(sample, scales[i], context);
+    page.facts = facts_of(json);
     write_text(own / "profile.json", io::dump(json) + '\n');
     write_text(own / "input.png", png);
     io::write_npy(own / "input_saliency.npy", view_of(gradient));

@@ -67,10 +67,11 @@ inline constexpr std::string_view explain =
                      switched off; for a wrong sample the shortest of the steps 0.001, 0.002, 0.004, ... on
                      the 10 that corrects it, and as long a one on the random ones: intervention, selection,
                      k, eta, predicted_confidence in the class predicted before, true_confidence,
-                     prediction), model, data, baseline (file, samples), preprocessing, aggregation,
-                     standardization, target, dtype, layers (as a baseline's units), dead_units, raw and
-                     z of all units, and input_saliency (filters, boosted, with_z_above_0, boost,
-                     distance, value, noise_iters, noise_std, scale)
+                     prediction), model, data, baseline (file, samples, accuracy on them), chosen_from
+                     (samples, mistakes; null for --image), preprocessing, aggregation, standardization,
+                     target, dtype, layers (as a baseline's units), dead_units, raw and z of all units, and
+                     input_saliency (filters, boosted, with_z_above_0, boost, distance, value, noise_iters,
+                     noise_std, scale)
   profile.svg        the profile, sorted within each layer (the paper's Figure 1)
   standardized.svg   the standardized profile, all layers of one width (Figure 2)
   input.png          what the model saw, before normalisation; small pictures enlarged

@@ -76,7 +76,9 @@ struct LoadedModel {
     try {
       model.view = visit::view(torch::jit::load(options.model, device));
     } catch (const std::exception& error) {
-      throw Error(ErrorCode::format, options.model, "a TorchScript file that LibTorch reads", reason(error));
+      throw Error(ErrorCode::format, options.model,
+                  "a TorchScript file (of torch.jit.trace or script, then .save), not weights alone",
+                  reason(error));
     }
     if (!model.view.training.empty()) {
       throw Error(ErrorCode::model, options.model, "a module in eval mode (call .eval() before saving it)",

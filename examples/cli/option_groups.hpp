@@ -95,9 +95,10 @@ inline void add_preprocessing(CLI::App& command, Options& options) {
       ->check(one_of(presets));
   group
       .add("--resize", options.resize, "PIXELS",
-           "length of the shorter side after bilinear resizing; 0 leaves it")
+           "length of the shorter side after bilinear resizing; 0, the default, leaves it")
       ->check(whole_number);
-  group.add("--crop", options.crop, "PIXELS", "side of the centre crop; 0 for none")->check(whole_number);
+  group.add("--crop", options.crop, "PIXELS", "side of the centre crop; 0, the default, for none")
+      ->check(whole_number);
   group
       .add("--mean", options.mean, "M,...",
            "mean of each channel, of pixels from 0 to 1: one (grey) or three")

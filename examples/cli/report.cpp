@@ -165,9 +165,7 @@ void report(const Options& options) {
     }
     std::sort(folders.begin(), folders.end());
     for (const fs::path& folder : folders) page.samples.push_back(sample_of(folder));
-    const io::Json first = read_json(folders.front() / "profile.json");
-    page.facts = {{"Model", first.at("model").as_string()},
-                  {"Preprocessing", first.at("preprocessing").as_string()}};
+    page.facts = facts_of(read_json(folders.front() / "profile.json"));
   }
   if (!options.neighbors.empty()) page.sections.push_back(neighbor_section(options.neighbors));
   if (!options.results.empty()) {

@@ -78,7 +78,7 @@ struct Preprocess {
   void normalise(const Image& image, const torch::Tensor& out, const std::string& place = "picture") const {
     check();
     if (image.channels != 1 && static_cast<std::size_t>(image.channels) != mean.size()) {
-      throw Error(ErrorCode::shape, place, std::to_string(mean.size()) + " channel(s)",
+      throw Error(ErrorCode::shape, place, std::to_string(mean.size()) + " channel(s), as mean and std have",
                   std::to_string(image.channels));
     }
     switch (out.scalar_type()) {

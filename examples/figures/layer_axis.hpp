@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <set>
 #include <span>
 #include <string>
 #include <string_view>
@@ -89,12 +90,17 @@ class LayerAxis {
 
   static std::string first_part(const std::string& name) { return name.substr(0, name.find('.')); }
 
+  /// Leaves out what all names begin with, as long as what follows still tells groups: "features.0" and
+  /// "features.3" stay what they are.
   void strip_common_start() {
     for (;;) {
       const std::string start = first_part(names_.front()) + '.';
-      const bool common = std::all_of(names_.begin(), names_.end(),
-                                      [&](const std::string& name) { return name.starts_with(start); });
-      if (!common || names_.size() == 1) return;
+      std::set<std::string> next;
+      for (const std::string& name : names_) {
+        if (!name.starts_with(start)) return;
+        next.insert(first_part(name.substr(start.size())));
+      }
+      if (next.size() == names_.size()) return;
       for (std::string& name : names_) name.erase(0, start.size());
     }
   }

@@ -148,6 +148,14 @@ inline void write_reading(Markup& html) {
       "small change of the filter would change this sample's loss. Its z says how many standard deviations "
       "that lies above the filter's own mean over the baseline's samples. Filters with a large z are "
       "unusually involved in this sample's loss: they are the ones to blame when it is large.");
+  html.element(
+      "p", {},
+      "Filters that are off give 0 for every position. A step moves filters against the gradient of this "
+      "sample's loss, by so much in all, and changes nothing else. Random filters, as many, show what any "
+      "change would do. The heat map shows where a change of the picture would make the filters to blame "
+      "stand "
+      "out more: the gradient, by pixel, of the distance between the profile and one in which these filters "
+      "are boosted.");
   html.close();
 }
 

@@ -234,7 +234,8 @@ TEST_CASE("data that cannot be used are refused in one line", "[cli]") {
           {"no samples", data("idx:idx-none"), 1,
            "idx-none/t10k-images-idx3-ubyte, byte 4: expected extents from 1, at most 2^40 values in all, "
            "came 0"},
-          {"colour for a grey model", data("folder:colour"), 1, "a/1.png: expected 1 channel(s), came 3"},
+          {"colour for a grey model", data("folder:colour"), 1,
+           "a/1.png: expected 1 channel(s), as mean and std have, came 3"},
           {"three channels for a model of one", with(data("folder:colour"), {"--preset", "cifar10"}), 1,
            "a/1.png: expected an input that the model takes, came [1, 3, 28, 28]: Given groups=1, ..."},
           {"two sizes in a batch", data("folder:sizes"), 1,
@@ -410,11 +411,14 @@ TEST_CASE("TorchScript files that cannot be used are refused in one line", "[cli
       {
           {"missing", model("none.pt"), 1, "none.pt: expected a TorchScript file, came no such file"},
           {"no module", model("words.pt"), 1,
-           "words.pt: expected a TorchScript file that LibTorch reads, came PytorchStreamReader failed ..."},
+           "words.pt: expected a TorchScript file (of torch.jit.trace or script, then .save), not "
+           "weights alone, came PytorchStreamReader failed ..."},
           {"truncated", model("cut.pt"), 1,
-           "cut.pt: expected a TorchScript file that LibTorch reads, came PytorchStreamReader failed ..."},
+           "cut.pt: expected a TorchScript file (of torch.jit.trace or script, then .save), not "
+           "weights alone, came PytorchStreamReader failed ..."},
           {"weights alone", model("state.pt"), 1,
-           "state.pt: expected a TorchScript file that LibTorch reads, came PytorchStreamReader failed ..."},
+           "state.pt: expected a TorchScript file (of torch.jit.trace or script, then .save), not "
+           "weights alone, came PytorchStreamReader failed ..."},
           {"train mode", model("training.pt"), 1,
            "training.pt: expected a module in eval mode (call .eval() before saving it), came training mode"},
           {"NaN", model("hollow.pt"), 1, "conv.weight: expected finite values, came NaN or infinity"},

@@ -16,6 +16,7 @@
 #include "culprit/io/json.hpp"
 #include "culprit/io/npy.hpp"
 #include "culprit/io/safetensors.hpp"
+#include "figures/axis.hpp"
 
 namespace {
 
@@ -137,7 +138,12 @@ TEST_CASE("fit, profile and explain agree with each other and with the definitio
   const Run explain = workspace.run(with(with(Workspace::explain(), double_precision), {"--wrong", "2"}));
   INFO(explain.err);
   REQUIRE(explain.status == 0);
-  CHECK(std::filesystem::exists(workspace / "report/explain.html"));
+  const double right = 1 - static_cast<double>(wrong.size()) / Workspace::samples;
+  const std::string html = read_bytes(workspace / "report/explain.html");
+  CHECK(html.find(std::to_string(wrong.size()) + " of " + std::to_string(Workspace::samples) +
+                  " samples are mistakes") != std::string::npos);
+  CHECK(html.find("of which the model has " + culprit::figures::percent(right) + " right") !=
+        std::string::npos);
   for (std::size_t number = 1; number <= 2; ++number) {
     const std::size_t row = wrong[number - 1];
     const std::string path = "t10k-images-idx3-ubyte#" + std::to_string(row);
@@ -167,6 +173,9 @@ TEST_CASE("fit, profile and explain agree with each other and with the definitio
     CHECK(json.at("loss").as_double() == Approx(profiles.loss[row]).epsilon(1e-10));
     CHECK(json.at("classes")[0].at("class").as_int() == profiles.prediction[row]);
     CHECK(json.at("baseline").at("samples").as_int() == Workspace::samples);
+    CHECK(json.at("baseline").at("accuracy").as_double() == Approx(right).epsilon(1e-5));
+    CHECK(json.at("chosen_from").at("samples").as_int() == Workspace::samples);
+    CHECK(json.at("chosen_from").at("mistakes").as_int() == static_cast<std::int64_t>(wrong.size()));
     CHECK(json.at("z").size() == profiles.units);
     std::vector<std::size_t> order(profiles.units);
     std::iota(order.begin(), order.end(), std::size_t{0});

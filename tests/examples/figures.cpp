@@ -136,6 +136,19 @@ TEST_CASE("a profile figure draws each layer's filters from the largest value do
   }
 }
 
+TEST_CASE("layers' names lose a common start only where groups are left to tell apart", "[figures]") {
+  const std::vector<Series> series{{"one", eight_values}};
+  const auto named = [&](const std::string& a, const std::string& b, const std::string& c) {
+    return figures::profile_svg(std::vector<LayerSpan>{{a, 0, 2}, {b, 2, 1}, {c, 3, 5}}, series,
+                                {.title = "t"});
+  };
+  CHECK(named("features.0.weight", "features.3.weight", "features.6.weight").find(">features<") !=
+        std::string::npos);
+  const std::string wrapped = named("net.stem.weight", "net.block.a.weight", "net.block.b.weight");
+  CHECK(wrapped.find(">net<") == std::string::npos);
+  CHECK(wrapped.find(">block<") != std::string::npos);
+}
+
 TEST_CASE("series keep their order in the legend, in front of one another and in their styles", "[figures]") {
   const std::vector<double> other(8, 0.25);
   const std::vector<Series> series{{"first & foremost", eight_values}, {"second", other}};
