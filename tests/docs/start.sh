@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: MIT
 #
-# Runs what docs/start.md shows, on a network with random weights and pictures of noise.
+# Runs what docs/start.md shows, on networks with random weights and pictures of noise.
 #   start.sh PROGRAM PYTHON
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -14,7 +14,6 @@ fi
 out="$(mktemp -d)"
 trap 'rm -rf "$out"' EXIT
 pictures="$out/pictures"
-weights=random
 "$python" - "$pictures" <<'END'
 import os, pathlib, sys
 from PIL import Image
@@ -26,11 +25,40 @@ for name in ("cat", "dog", "horse"):
         Image.frombytes("RGB", (64, 48), os.urandom(64 * 48 * 3)).save(folder / f"{i}.png")
 END
 
+"$python" examples/export.py squeezenet1_1 "$out/exported.pt" --weights random
+prepared=(--preset imagenet)
+"$culprit" fit --model "$out/exported.pt" --data "folder:$pictures" "${prepared[@]}" --out "$out/exported.safetensors"
+
+"$python" - "$out" <<'END'
+import os, sys
+import torch
+
+torch.manual_seed(0)
+model = torch.nn.Sequential(
+    torch.nn.Conv2d(3, 16, 3, stride=2), torch.nn.ReLU(), torch.nn.Conv2d(16, 16, 3, stride=2), torch.nn.ReLU(),
+    torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, 3))
+os.chdir(sys.argv[1])
+# [own_module]
+example = torch.zeros(1, 3, 32, 32)  # one input, as large as the model takes them
+torch.jit.trace(model.eval(), example).save("model.pt")
+# [/own_module]
+END
+model="$out/model.pt"
+prepared=(--resize 32 --crop 32 --mean 0.5,0.5,0.5 --std 0.25,0.25,0.25)
+
 # [own_model]
-"$python" examples/export.py squeezenet1_1 "$out/model.pt" --weights "$weights"
-what=(--model "$out/model.pt" --data "folder:$pictures" --preset imagenet)
+what=(--model "$model" --data "folder:$pictures" "${prepared[@]}")
 "$culprit" fit "${what[@]}" --out "$out/baseline.safetensors"
 "$culprit" explain "${what[@]}" --baseline "$out/baseline.safetensors" --wrong 2 --out "$out/explained"
 "$culprit" report --explained "$out/explained" --out "$out/report.html"
 # [/own_model]
 test -s "$out/report.html"
+
+# [whole_report]
+"$culprit" profile "${what[@]}" --baseline "$out/baseline.safetensors" --out "$out/profiles.safetensors"
+"$culprit" neighbors --profiles "$out/profiles.safetensors" --queries wrong:3 --among wrong --out "$out/near" \
+  --data "folder:$pictures" "${prepared[@]}"
+"$culprit" experiment prune "${what[@]}" --baseline "$out/baseline.safetensors" --out "$out/results"
+"$culprit" report --explained "$out/explained" --neighbors "$out/near" --results "$out/results" --out "$out/report.html"
+# [/whole_report]
+grep -q "The nearest neighbours" "$out/report.html"
