@@ -189,7 +189,7 @@ void report(const Options& options) {
                                       : explained + ", and " + found + '.';
   write_text(options.out, figures::report_html(page));
   print_row("samples", samples);
-  print_row("sections", std::to_string(page.sections.size()));
+  if (!page.sections.empty()) print_row("sections", std::to_string(page.sections.size()));
   print_row("written", options.out);
 }
 

@@ -87,6 +87,8 @@ inline std::string report_html(const ReportPage& page) {
       html.open("a", {{"href", '#' + detail::section_address(i)}, {"class", "section"}});
       html.text(page.sections[i].heading).close();
     }
+    if (!page.samples.empty())
+      html.open("a", {{"href", "#reading"}, {"class", "section"}}).text("How to read this").close();
     html.close();
   }
   html.close().open("main");

@@ -141,21 +141,26 @@ inline void write_links(Markup& html, std::span<const ExplainedSample> samples) 
 
 /// What the numbers in the samples' sections mean.
 inline void write_reading(Markup& html) {
-  html.open("section", {{"class", "reading"}}).element("h2", {}, "How to read this");
+  html.open("section", {{"class", "reading"}, {"id", "reading"}}).element("h2", {}, "How to read this");
   html.element(
       "p", {},
       "A filter's saliency is the mean size of the loss's gradient with respect to its weights: how much a "
       "small change of the filter would change this sample's loss. Its z says how many standard deviations "
       "that lies above the filter's own mean over the baseline's samples. Filters with a large z are "
       "unusually involved in this sample's loss: they are the ones to blame when it is large.");
+  html.element("p", {},
+               "Filters that are off give 0 for every position. A step moves the weights of filters against "
+               "the gradient "
+               "of this sample's loss, all together by that length (the square root of the sum of their "
+               "squared changes), "
+               "and changes nothing else; it is the shortest of 0.001, 0.002, 0.004, ... that corrects the "
+               "sample. Random "
+               "filters, as many, show what any change would do.");
   html.element(
       "p", {},
-      "Filters that are off give 0 for every position. A step moves filters against the gradient of this "
-      "sample's loss, by so much in all, and changes nothing else. Random filters, as many, show what any "
-      "change would do. The heat map shows where a change of the picture would make the filters to blame "
-      "stand "
-      "out more: the gradient, by pixel, of the distance between the profile and one in which these filters "
-      "are boosted.");
+      "The heat map shows which pixels would make the filters to blame stand out more. In a second, boosted, "
+      "profile these filters are that many times as salient; the colour is the gradient, by pixel, of the "
+      "distance between the two. Pixels below the lower end of the scale are not coloured.");
   html.close();
 }
 

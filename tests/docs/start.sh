@@ -29,16 +29,29 @@ END
 prepared=(--preset imagenet)
 "$culprit" fit --model "$out/exported.pt" --data "folder:$pictures" "${prepared[@]}" --out "$out/exported.safetensors"
 
-"$python" - "$out" <<'END'
-import os, sys
+cat >"$out/my_net.py" <<'END'
 import torch
 
-torch.manual_seed(0)
-model = torch.nn.Sequential(
-    torch.nn.Conv2d(3, 16, 3, stride=2), torch.nn.ReLU(), torch.nn.Conv2d(16, 16, 3, stride=2), torch.nn.ReLU(),
-    torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, 3))
-os.chdir(sys.argv[1])
+
+class MyNet(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            torch.nn.Conv2d(3, 16, 3, stride=2), torch.nn.ReLU(), torch.nn.Conv2d(16, 16, 3, stride=2), torch.nn.ReLU(),
+            torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(16, 3))
+
+
+if __name__ == "__main__":
+    torch.manual_seed(0)
+    torch.save(MyNet().state_dict(), "my_weights.pt")
+END
+(cd "$out" && "$python" my_net.py)
+(cd "$out" && "$python") <<'END'
 # [own_module]
+import torch
+from my_net import MyNet  # your module
+
+model = MyNet()
+model.load_state_dict(torch.load("my_weights.pt"))
 example = torch.zeros(1, 3, 32, 32)  # one input, as large as the model takes them
 torch.jit.trace(model.eval(), example).save("model.pt")
 # [/own_module]

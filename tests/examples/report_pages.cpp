@@ -116,6 +116,7 @@ TEST_CASE("a report is one well-formed document that asks the network for nothin
                                       "<td>layer10</td>",
                                       "<td class=\"number\" data-value=\"0.12\">12 %</td>",
                                       "<h2>Nothing</h2>",
+                                      "href=\"#reading\"",
                                       "How to read this",
                                       "prefers-color-scheme: dark",
                                       "name=\"viewport\""}) {
