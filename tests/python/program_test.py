@@ -86,8 +86,10 @@ class Program(TestCase):
                 for first in range(0, COUNT, BATCH):
                     some = slice(first, first + BATCH)
                     batch = self.inputs[some].to(dtype), self.labels[some]
+                    # Roundings are those of the largest terms, which cancel each other in a small gradient.
+                    rounding = 8 * torch.finfo(dtype).eps * found["profile"][some].max().item()
                     torch.testing.assert_close(culprit.profile(model, *batch), found["profile"][some],
-                                               rtol=tolerance, atol=1e-12)
+                                               rtol=tolerance, atol=max(1e-12, rounding))
                     torch.testing.assert_close(culprit.profile(model, *batch, baseline), found["z"][some],
                                                rtol=100 * tolerance, atol=100 * tolerance)
 
