@@ -5,14 +5,17 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <functional>
+#include <numeric>
 #include <random>
 #include <stdexcept>
 #include <vector>
 
 #include "culprit/cuda/kernel.cuh"
 
-/// A block of threads that the host runs, one thread after the other, in another order each time. Copies
-/// arrive when they are waited for, so that a wait too few comes out wrong; a barrier too few does not.
+/// A block of threads that the host runs: one warp after the other, each as far as the next barrier, in
+/// another order each time, so that a barrier too few comes out wrong. Copies arrive when their own thread
+/// waits for them, so that a wait too few does as well.
 namespace culprit::cuda::test {
 
 inline float rounded_to_tf32(float x) {
@@ -37,18 +40,26 @@ class HostBlock {
   explicit HostBlock(std::uint32_t seed)
       : memory(*reinterpret_cast<detail::Shared<Tile, Total>*>(storage_.data())),
         registers_(Tile::threads),
-        order_(Tile::threads),
+        copies_(Tile::threads, Groups(1)),
         dice_(seed) {
-    for (int i = 0; i < Tile::threads; ++i) order_[static_cast<std::size_t>(i)] = i;
     for (Line& line : storage_) std::fill(std::begin(line.bytes), std::end(line.bytes), 0xff);  // NaN
   }
 
   template <class Each>
   void each(const Each& f) {
-    std::shuffle(order_.begin(), order_.end(), dice_);
-    for (const int thread : order_) f(thread, registers_[static_cast<std::size_t>(thread)]);
+    to_do_.push_back([f, this](int warp) {
+      for (const int lane : shuffled(32)) {
+        thread_ = static_cast<std::size_t>(warp * 32 + lane);
+        f(warp * 32 + lane, registers_[thread_]);
+      }
+    });
   }
-  void sync() {}
+  void sync() {
+    for (const int warp : shuffled(Tile::threads / 32)) {
+      for (const auto& phase : to_do_) phase(warp);
+    }
+    to_do_.clear();
+  }
 
   /// Memory keeps what it had until the copy is waited for, as it may on the device.
   template <class T, int count>
@@ -59,31 +70,47 @@ class HostBlock {
         (valid && reinterpret_cast<std::uintptr_t>(from) % copy.size != 0))
       throw std::runtime_error("a copy that is not aligned");
     if (valid) std::memcpy(copy.bytes, from, copy.size);
-    groups_.back().push_back(copy);
+    copies_[thread_].back().push_back(copy);
   }
-  void commit() { groups_.emplace_back(); }
+  void commit() {
+    each([this](int /*thread*/, Registers&) { copies_[thread_].emplace_back(); });
+  }
   template <int pending>
   void wait() {
-    while (groups_.size() > pending + 1) {
-      for (const Copy& copy : groups_.front()) std::memcpy(copy.to, copy.bytes, copy.size);
-      groups_.erase(groups_.begin());
+    each([this](int /*thread*/, Registers&) {
+      Groups& groups = copies_[thread_];
+      while (groups.size() > pending + 1) {
+        for (const Copy& copy : groups.front()) std::memcpy(copy.to, copy.bytes, copy.size);
+        groups.erase(groups.begin());
+      }
+    });
+  }
+
+  template <class RowAt>
+  void matrices(std::uint32_t (&to)[4], const RowAt& row_at, int lane) const {
+    for (int i = 0; i < 4; ++i) {
+      const auto* const row = reinterpret_cast<const unsigned char*>(row_at(8 * i + lane / 4));
+      if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0)
+        throw std::runtime_error("a row of a matrix that is not aligned");
+      std::memcpy(&to[i], row + lane % 4 * 4, 4);
     }
   }
 
-  [[nodiscard]] std::uint32_t tf32(float x) const {
+  [[nodiscard]] std::uint32_t tf32(std::uint32_t bits) const {
+    float x = 0;
+    std::memcpy(&x, &bits, sizeof x);
     x = rounded_to_tf32(x);
-    std::uint32_t bits = 0;
-    std::memcpy(&bits, &x, sizeof bits);
+    std::memcpy(&bits, &x, sizeof x);
     return bits;
   }
 
   void multiply() {
-    for (int warp = 0; warp < Tile::threads / 32; ++warp) {
+    to_do_.push_back([this](int warp) {
       for (int i = 0; i < Tile::row_steps; ++i) {
         for (int j = 0; j < Tile::column_steps; ++j)
           multiply(&registers_[static_cast<std::size_t>(warp) * 32], i, j);
       }
-    }
+    });
   }
 
  private:
@@ -94,6 +121,14 @@ class HostBlock {
     unsigned char bytes[16];
     std::size_t size;
   };
+  using Groups = std::vector<std::vector<Copy>>;
+
+  std::vector<int> shuffled(int count) {
+    std::vector<int> order(static_cast<std::size_t>(count));
+    std::iota(order.begin(), order.end(), 0);
+    std::shuffle(order.begin(), order.end(), dice_);
+    return order;
+  }
 
   /// Term k of a row or column, from the registers of the thread that has it.
   template <class Fragment>
@@ -122,13 +157,13 @@ class HostBlock {
   void multiply(Registers* warp, int i, int j) {
     if constexpr (!Multiply::collective) {
       for (int lane = 0; lane < 32; ++lane)
-        Multiply::multiply(warp[lane].sums[i][j], warp[lane].rows[i], warp[lane].columns[j]);
+        Multiply::multiply(warp[lane].sums[i][j], warp[lane].rows[i], warp[lane].columns[j / 2][j % 2]);
     } else {
       typename Multiply::Rows rows[32];
       typename Multiply::Columns columns[32];
       for (int lane = 0; lane < 32; ++lane) {
         rows[lane] = warp[lane].rows[i];
-        columns[lane] = warp[lane].columns[j];
+        columns[lane] = warp[lane].columns[j / 2][j % 2];
       }
       for (int lane = 0; lane < 32; ++lane) {
         for (int n = 0; n < 4; ++n) {
@@ -143,9 +178,10 @@ class HostBlock {
   }
 
   std::vector<Registers> registers_;
-  std::vector<int> order_;
+  std::vector<Groups> copies_;                   ///< of each thread, on their way
+  std::vector<std::function<void(int)>> to_do_;  ///< by each warp, up to the next barrier
+  std::size_t thread_ = 0;                       ///< at work
   std::mt19937 dice_;
-  std::vector<std::vector<Copy>> groups_ = std::vector<std::vector<Copy>>(1);
 };
 
 }  // namespace culprit::cuda::test

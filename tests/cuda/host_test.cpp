@@ -144,6 +144,7 @@ at::Tensor on_host(const Case& of, const A& policy, Dice& dice) {
       cuda::test::HostBlock<Tile, Total> block(static_cast<std::uint32_t>(i));
       cuda::detail::BlockReducer<Tile, A, cuda::test::HostBlock<Tile, Total>> reducer(block, task, policy, i);
       reducer(totals.data());
+      block.sync();
     }
     float* const numbers = result.mutable_data_ptr<float>();
     for (int i = 0; i < count; ++i) {
@@ -161,6 +162,37 @@ at::Tensor reference(const Case& of, const at::Tensor& x, const at::Tensor& dy) 
   return gradient.abs().view({x.size(0), of.layer.count, -1}).mean(2);
 }
 
+/// Compares what the kernel gives with LibTorch's gradients, reduced.
+template <class Multiply, class A>
+void check(Case of, const A& policy, Dice& dice) {
+  of.layer.count = of.layer.shape[0];
+  of.layer.size = c10::multiply_integers(of.layer.shape) / of.layer.count;
+  INFO("weight " << c10::str(of.layer.shape) << " x " << c10::str(of.x.sizes()) << " dy "
+                 << c10::str(of.dy.sizes()) << " groups " << of.use.groups << " transposed "
+                 << of.use.transposed << " stride " << c10::str(of.use.stride) << " padding "
+                 << c10::str(of.use.padding) << " dilation " << c10::str(of.use.dilation));
+  const at::Tensor found = on_host<Multiply>(of, policy, dice);
+  // A product of two rounded factors is off by 2 u + u^2 of its magnitude, and each addition of float32 by
+  // 2^-24 of the magnitudes that it adds up.
+  const at::Tensor magnitudes = reference(of, of.x.abs(), of.dy.abs());
+  const double terms = static_cast<double>(of.layer.size + of.dy.numel());
+  constexpr double unit = Rounding<Multiply>::unit;
+  const at::Tensor sums = (magnitudes + 1) * (terms * 0x1p-24);
+  const at::Tensor exact = reference(of, of.x, of.dy);
+  const at::Tensor rounded = reference(of, Rounding<Multiply>::of(of.x), Rounding<Multiply>::of(of.dy));
+  CHECK((found - rounded).abs().le(sums).all().template item<bool>());
+  CHECK((found - exact).abs().le(sums + magnitudes * (2 * unit + unit * unit)).all().template item<bool>());
+  CHECK((found - rounded).abs().max().template item<double>() <=
+        1e-5 * rounded.max().template item<double>());
+}
+
+/// A convolution, and how it is to be cut up.
+struct Way {
+  Index filters, channels, taps_y, taps_x, height, width, stride, padding, dilation;
+  bool channels_last;
+  int vector, lines, run, outer;
+};
+
 }  // namespace
 
 using Multiplications = std::tuple<cuda::Float32, cuda::Tf32, cuda::Bfloat16, cuda::Float16>;
@@ -170,26 +202,55 @@ TEMPLATE_LIST_TEST_CASE("The kernel's blocks give LibTorch's gradients, reduced,
   Dice dice(20221126);
   for (std::uint32_t i = 0; i < 200; ++i) {
     torch::manual_seed(i);
-    Case of = dice(0, 3) == 0 ? linear_layer(dice) : convolution(dice);
-    of.layer.count = of.layer.shape[0];
-    of.layer.size = c10::multiply_integers(of.layer.shape) / of.layer.count;
-    INFO(i << ": weight " << c10::str(of.layer.shape) << " x " << c10::str(of.x.sizes()) << " dy "
-           << c10::str(of.dy.sizes()) << " groups " << of.use.groups << " transposed " << of.use.transposed
-           << " stride " << c10::str(of.use.stride) << " padding " << c10::str(of.use.padding) << " dilation "
-           << c10::str(of.use.dilation));
-    const at::Tensor found = i % 2 == 0 ? on_host<TestType>(of, aggregate::MeanAbs{}, dice)
-                                        : on_host<TestType>(of, Raised{}, dice);
-    // A product of two rounded factors is off by 2 u + u^2 of its magnitude, and each addition of float32 by
-    // 2^-24 of the magnitudes that it adds up.
-    const at::Tensor magnitudes = reference(of, of.x.abs(), of.dy.abs());
-    const double terms = static_cast<double>(found.size(0) == 0 ? 0 : of.layer.size + of.dy.numel());
-    constexpr double unit = Rounding<TestType>::unit;
-    const at::Tensor sums = (magnitudes + 1) * (terms * 0x1p-24);
-    const at::Tensor exact = reference(of, of.x, of.dy);
-    const at::Tensor rounded = reference(of, Rounding<TestType>::of(of.x), Rounding<TestType>::of(of.dy));
-    CHECK((found - rounded).abs().le(sums).all().item<bool>());
-    CHECK((found - exact).abs().le(sums + magnitudes * (2 * unit + unit * unit)).all().item<bool>());
-    CHECK((found - rounded).abs().max().item<double>() <= 1e-5 * rounded.max().item<double>());
+    const Case of = dice(0, 3) == 0 ? linear_layer(dice) : convolution(dice);
+    INFO(i);
+    if (i % 2 == 0) {
+      check<TestType>(of, aggregate::MeanAbs{}, dice);
+    } else {
+      check<TestType>(of, Raised{}, dice);
+    }
+  }
+}
+
+TEMPLATE_LIST_TEST_CASE("Each way in which the kernel cuts up a convolution gives LibTorch's gradients",
+                        "[cuda]", Multiplications) {
+  Dice dice(20261201);
+  torch::manual_seed(20261201);
+  for (const Way& way :
+       {Way{70, 20, 3, 3, 28, 28, 1, 1, 1, false, 4, 1, 28, 1},      // a row of positions in a stage
+        Way{20, 12, 3, 3, 3, 56, 1, 1, 1, false, 4, 1, 28, 1},       // half of one
+        Way{40, 9, 3, 3, 14, 14, 1, 1, 1, false, 2, 2, 14, 1},       // two
+        Way{130, 17, 3, 3, 7, 7, 1, 1, 1, false, 1, 4, 7, 1},        // four, of seven
+        Way{20, 24, 3, 3, 16, 16, 2, 1, 1, false, 4, 4, 8, 1},       // not side by side
+        Way{20, 3, 7, 7, 60, 60, 2, 3, 1, false, 4, 1, 30, 1},       // fewer than eight channels
+        Way{20, 3, 11, 11, 63, 63, 4, 2, 1, false, 1, 1, 7, 1},      // stages that are cut until they fit
+        Way{20, 40, 3, 3, 20, 20, 1, 12, 12, false, 1, 1, 20, 9},    // taps too far apart to share
+        Way{70, 10, 3, 3, 10, 10, 1, 1, 1, true, 1, 3, 10, 1},       // channels side by side in memory
+        Way{20, 16, 1, 7, 17, 17, 1, 3, 1, false, 1, 1, 17, 1},      // taps along one axis
+        Way{20, 16, 7, 1, 12, 12, 1, 3, 1, false, 4, 2, 12, 1},      // or the other
+        Way{20, 200, 1, 1, 28, 28, 2, 0, 1, false, 1, 2, 14, 1},     // one tap at every other position
+        Way{20, 150, 1, 1, 12, 12, 1, 0, 1, false, 4, 1, 32, 1}}) {  // at every one: rows do not matter
+    Case of;
+    of.use.kind = visit::ParameterUse::Kind::convolution;
+    of.use.stride = {way.stride, way.stride};
+    of.use.padding = {way.taps_y > 1 ? way.padding : 0, way.taps_x > 1 ? way.padding : 0};
+    of.use.dilation = {way.dilation, way.dilation};
+    of.layer.shape = {way.filters, way.channels, way.taps_y, way.taps_x};
+    of.x = at::randn({2, way.channels, way.height, way.width});
+    of.dy = at::conv2d(of.x, at::randn(of.layer.shape), {}, of.use.stride, of.use.padding, of.use.dilation);
+    if (way.channels_last) of.x = of.x.contiguous(at::MemoryFormat::ChannelsLast);
+    of.layer.count = way.filters;
+    {
+      const auto found = cuda::detail::problem_of<float>(of.use, of.layer, of.x, of.dy);
+      const auto task = cuda::task_for<cuda::LargeTile<cuda::Tf32>>(found->numbers, 1);
+      CAPTURE(way.channels, way.taps_y, way.taps_x, way.width);
+      CHECK(task.columns.vector == way.vector);
+      CHECK(task.lines == way.lines);
+      CHECK(task.run == way.run);
+      CHECK(task.outer == way.outer);
+      CHECK(task.columns.planes_side_by_side == way.channels_last);
+    }
+    check<TestType>(of, Raised{}, dice);
   }
 }
 

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <numeric>
 #include <random>
+#include <string_view>
 #include <vector>
 
 #include <cuda_runtime.h>
@@ -236,9 +237,27 @@ int count_wrong_tops(int units, int count) {
   return wrong;
 }
 
+/// What resources.py compares with what was compiled.
+template <class Multiply>
+void print_tiles(const char* name) {
+  for (const int rows : {128, 64, 32}) {
+    with_tile<Multiply>(GradientProblem<typename Multiply::Element>{.row_count = rows}, [&]<class Tile>() {
+      std::printf("%s %d %d %d %d %d %d %zu\n", name, Tile::row_warps, Tile::column_warps, Tile::row_steps,
+                  Tile::column_steps, Tile::threads, Tile::resident, sizeof(detail::Shared<Tile, float>));
+    });
+  }
+}
+
 }  // namespace
 
-int main() {
+int main(int argc, char** argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "--tiles") {
+    print_tiles<Float32>("Float32");
+    print_tiles<Tf32>("Tf32");
+    print_tiles<Bfloat16>("Bfloat16");
+    print_tiles<Float16>("Float16");
+    return 0;
+  }
   int devices = 0;
   if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) {
     std::puts("SKIPPED: needs a CUDA device");

@@ -17,7 +17,9 @@ struct DeviceBlock {
 
   template <class Each>
   __device__ __forceinline__ void each(const Each& f) {
-    f(static_cast<int>(threadIdx.x), registers);
+    const auto thread = static_cast<int>(threadIdx.x);
+    __builtin_assume(thread >= 0 && thread < Tile::threads);  // a division is a shift then
+    f(thread, registers);
   }
 
   __device__ __forceinline__ void sync() { __syncthreads(); }
@@ -50,13 +52,20 @@ struct DeviceBlock {
     for (int i = 0; i < Tile::row_steps; ++i) {
 #pragma unroll
       for (int j = 0; j < Tile::column_steps; ++j)
-        Tile::Multiply::multiply(registers.sums[i][j], registers.rows[i], registers.columns[j]);
+        Tile::Multiply::multiply(registers.sums[i][j], registers.rows[i], registers.columns[j / 2][j % 2]);
     }
   }
 
-  __device__ __forceinline__ std::uint32_t tf32(float x) const {
-    std::uint32_t bits = 0;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
+  template <class RowAt>
+  __device__ __forceinline__ void matrices(std::uint32_t (&to)[4], const RowAt& row_at, int lane) const {
+    const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(row_at(lane)));
+    asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+                 : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+                 : "r"(address));
+  }
+
+  __device__ __forceinline__ std::uint32_t tf32(std::uint32_t bits) const {
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(__uint_as_float(bits)));
     return bits;
   }
 };

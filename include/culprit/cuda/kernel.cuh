@@ -8,27 +8,46 @@
 #include "culprit/cuda/task.cuh"
 
 // The work of one block of threads, on the device or, for tests, on the host. A Block has
-//   each(f)           f(thread, registers) for each of its threads
+//   each(f)           f(thread, registers) for each of its threads, which need not have come so far when it
+//                     returns: f has copies of what is local
 //   sync()            waits for all threads
 //   copy<T, n>(to, from, valid)   n elements into shared memory, or zeros; there after a wait
 //   commit(), wait<pending>()     groups of copies, as cp.async has them
 //   multiply()        the products of all steps of each warp
-//   tf32(x)           bits of x, rounded
+//   matrices(to, at, lane)   of four matrices of 8 rows of 16 bytes, row at(8 i + r) is row r of matrix i:
+//   the
+//                     thread has word lane % 4 of row lane / 4 of each
+//   tf32(bits)        of a number, rounded
 //   memory            shared memory
 namespace culprit::cuda {
 
 namespace detail {
 
-/// Which element of the columns one column of G begins at, and how far from the first position it is.
-struct alignas(16) Tap {
-  int offset, y, x;
+/// Where an item is, from where a stage of its plane begins, and where in shared memory it goes.
+struct alignas(8) Item {
+  int y;
+  short x, to;
+};
+
+/// What a thread copies first.
+struct Start {
+  short item, plane;
+};
+
+/// Of a column tile.
+template <class Tile>
+struct Columns {
+  int count;                 ///< of G, that it has
+  int channel, channels;     ///< the first plane, and how many
+  int y, x;                  ///< where the first position is in these, and the first of the tile's taps
+  int begin[Tile::columns];  ///< in shared memory, of each column, in bytes
 };
 
 /// What a block works on. In shared memory, for registers are short.
 template <class T>
 struct Place {
   int of_all;     ///< the number of the sample's group
-  const T* rows;  ///< of that group
+  const T* rows;  ///< of that group and tile of rows
   const T* columns;
   int first_row;         ///< of the block
   int part, begin, end;  ///< column tiles
@@ -46,7 +65,12 @@ struct alignas(16) Shared {
     Stage stages[Tile::stages];
     Total totals[Tile::rows * partials];
   };
-  Tap taps[2][Tile::columns];
+  Columns<Tile> columns[Tile::stages + 1];  ///< one is prepared, one filled and one multiplied
+  Start row_starts[Tile::threads];
+  Start column_starts[Tile::threads];
+  Item row_items[Tile::depth];
+  Item column_items[most_items];
+  alignas(8) int terms[Tile::depth];  ///< where in its plane each position of a stage begins, in bytes
   Place<Element> place;
 };
 
@@ -54,25 +78,21 @@ template <class Tile, class Total>
 struct Registers {
   using Multiply = typename Tile::Multiply;
   typename Multiply::Rows rows[Tile::row_steps];
-  typename Multiply::Columns columns[Tile::column_steps];
+  typename Multiply::Columns columns[Tile::column_steps / 2][2];
+  int begin[Tile::column_steps][Multiply::own_columns];
   float sums[Tile::row_steps][Tile::column_steps][4];
   Total totals[Tile::row_steps][2];
 };
 
-/// A step through the terms of one column tile after the other.
+/// A stage of one column tile after the other: the first of its positions.
 struct Step {
-  int tile, first;  ///< term
+  int tile, y, x;
 
-  template <int depth>
-  [[nodiscard]] __host__ __device__ Step after(int positions, int steps = 1) const {
-    Step step = *this;
-    for (int i = 0; i < steps; ++i) {
-      step.first += depth;
-      if (step.first < positions) continue;
-      step.first = 0;
-      ++step.tile;
-    }
-    return step;
+  template <class Task>
+  [[nodiscard]] __host__ __device__ Step after(const Task& task) const {
+    if (x + task.run < task.problem.width) return {tile, y, x + task.run};
+    if (y + task.lines < task.problem.height) return {tile, y + task.lines, 0};
+    return {tile + 1, 0, 0};
   }
 };
 
@@ -91,42 +111,47 @@ class BlockReducer {
   __host__ __device__ BlockReducer(Block& block, const GradientTask<Element>& task, const Policy& policy,
                                    int number)
       : block_(block), task_(task), problem_(task.problem), policy_(policy), place_(block.memory.place) {
-    block_.each([&](int thread, auto& registers) {
+    block_.each([=, this](int thread, auto& registers) {
       clear(registers);
       if (thread == 0) place_ = place(number);
+      auto& memory = block_.memory;
+      memory.row_starts[thread] = start(task_.rows, thread);
+      memory.column_starts[thread] = start(task_.columns, thread);
+      find_items(task_.rows, thread, memory.row_items);
+      find_items(task_.columns, thread, memory.column_items);
+      if (thread < Tile::depth) memory.terms[thread] = term(thread);
     });
     block_.sync();
   }
 
   /// @param totals  [samples * groups * row_count, parts]: the block writes those of its rows and its part
   __host__ __device__ void operator()(Total* totals) {
-    Step step{place_.begin, 0};
-    for (int i = 0; i < Tile::stages - 1; ++i) {
-      prepare(later(step, i));
+    constexpr int behind = Tile::stages - 1;  // what is multiplied is so many stages behind what is filled
+    Step filled{place_.begin, 0, 0};
+    prepare(filled);
+    int tile = place_.begin, left = task_.stages;
+    for (int i = 0; tile < place_.end; ++i) {
+      block_.template wait<behind - 1>();
       block_.sync();
-      fill(later(step, i), i);
-    }
-    prepare(later(step, Tile::stages - 1));
-    int stage = 0;
-    while (step.tile < place_.end) {
-      block_.template wait<Tile::stages - 2>();
-      block_.sync();
-      fill(later(step, Tile::stages - 1), (stage + Tile::stages - 1) % Tile::stages);
-      multiply(step, stage);
-      prepare(later(step, Tile::stages));
-      const Step next = later(step, 1);
-      if (next.tile != step.tile) fold(step.tile);
-      step = next;
-      stage = (stage + 1) % Tile::stages;
+      fill(filled, i % Tile::stages);
+      filled = filled.after(task_);
+      prepare(filled);
+      if (i < behind) continue;
+      if (task_.columns_of(1) == 1) {
+        multiply<false>(tile, (i - behind) % Tile::stages);
+      } else {
+        multiply<true>(tile, (i - behind) % Tile::stages);
+      }
+      if (--left > 0) continue;
+      fold(tile);
+      ++tile;
+      left = task_.stages;
     }
     finish(totals);
   }
 
  private:
   static __host__ __device__ int min_of(int a, int b) { return a < b ? a : b; }
-  [[nodiscard]] __host__ __device__ Step later(const Step& step, int steps) const {
-    return step.after<Tile::depth>(problem_.positions(), steps);
-  }
 
   [[nodiscard]] __host__ __device__ Place<Element> place(int number) const {
     Place<Element> place;
@@ -136,11 +161,13 @@ class BlockReducer {
     place.of_all = number / task_.row_tiles;
     const int group = place.of_all % problem_.groups;
     const std::int64_t sample = place.of_all / problem_.groups;
-    place.rows = problem_.rows.data + sample * problem_.rows.sample + group * problem_.rows.group;
-    place.columns = problem_.columns.data + sample * problem_.columns.sample + group * problem_.columns.group;
+    const auto of_group = [&](const Factor<Element>& from) {
+      return from.data + sample * from.sample + group * from.group;
+    };
+    place.rows = of_group(problem_.rows) + static_cast<std::int64_t>(place.first_row) * problem_.rows.channel;
+    place.columns = of_group(problem_.columns);
     place.begin = place.part * task_.part_tiles;
-    const int tiles = (problem_.size() + Tile::columns - 1) / Tile::columns;
-    place.end = min_of(tiles, place.begin + task_.part_tiles);
+    place.end = min_of(task_.tiles, place.begin + task_.part_tiles);
     return place;
   }
 
@@ -155,20 +182,62 @@ class BlockReducer {
     }
   }
 
-  /// Finds where the columns of a tile begin, before it is filled for the first time.
+  [[nodiscard]] __host__ __device__ static Start start(const Operand<Element>& of, int thread) {
+    const auto beside = static_cast<short>(thread % of.lanes), behind = static_cast<short>(thread / of.lanes);
+    if (behind >= Tile::threads / of.lanes) return {static_cast<short>(of.items()), 0};  // nothing
+    return of.planes_side_by_side ? Start{behind, beside} : Start{beside, behind};
+  }
+
+  __host__ __device__ static void find_items(const Operand<Element>& of, int thread, Item* items) {
+    for (int i = thread; i < of.items(); i += Tile::threads) {
+      const int padding = i - of.rows * of.vectors;
+      const int row = i / of.vectors, x = i % of.vectors * of.vector;
+      if (padding < 0) {
+        items[i] = {row * of.step_y, static_cast<short>(x * of.step_x - of.shift),
+                    static_cast<short>(row * of.row_pitch + x)};
+      } else {
+        items[i] = {nowhere, 0, static_cast<short>(of.rows * of.row_pitch + padding * of.vector)};
+      }
+    }
+  }
+
+  /// Where a position of a stage begins in planes that taps share, in bytes. Behind the last one rows are
+  /// zero.
+  [[nodiscard]] __host__ __device__ int term(int k) const {
+    const Operand<Element>& of = task_.columns;
+    if (k >= task_.lines * task_.run) return 0;
+    return (k / task_.run * (problem_.stride_y / of.step_y) * of.row_pitch +
+            k % task_.run * (problem_.stride_x / of.step_x)) *
+           static_cast<int>(sizeof(Element));
+  }
+
+  /// Finds what a tile has, before it is filled for the first time. Columns are eight channels at a tap, the
+  /// same at the next one, and so on; then come the next eight channels.
   __host__ __device__ void prepare(const Step& step) {
-    if (step.first != 0 || step.tile >= place_.end) return;
-    block_.each([&](int thread, auto&) {
+    if (step.y != 0 || step.x != 0 || step.tile >= place_.end) return;
+    block_.each([=, this](int thread, auto&) {
+      Columns<Tile>& tile = block_.memory.columns[step.tile % (Tile::stages + 1)];
+      const int octet = task_.columns_of(8), channels = problem_.channel_count;
+      const int first = step.tile / task_.outer * Tile::columns, tap = step.tile % task_.outer;
+      const int last = min_of(task_.columns_of(channels), first + Tile::columns) - 1;
+      const int channel = first / octet * 8;
+      if (thread == 0) {
+        tile.count = last + 1 - first;
+        tile.channel = channel;
+        tile.channels = min_of(channels, (last / octet + 1) * 8) - channel;
+        tile.y = tap / problem_.taps_x * problem_.dilation_y - problem_.padding_y;
+        tile.x = tap % problem_.taps_x * problem_.dilation_x - problem_.padding_x;
+      }
+      if (octet == 8) return;
+      const Operand<Element>& of = task_.columns;
+#pragma unroll 1
       for (int i = thread; i < Tile::columns; i += Tile::threads) {
-        const int column = step.tile * Tile::columns + i;
-        const int tap = column % (problem_.taps_y * problem_.taps_x);
-        const int channel = column / (problem_.taps_y * problem_.taps_x);
-        const int y = tap / problem_.taps_x * problem_.dilation_y - problem_.padding_y;
-        const int x = tap % problem_.taps_x * problem_.dilation_x - problem_.padding_x;
-        const bool is_one = column < problem_.size();
-        const Factor<Element>& from = problem_.columns;
-        block_.memory.taps[step.tile % 2][i] = {is_one ? channel * from.channel + y * from.y + x * from.x : 0,
-                                                is_one ? y : nowhere, x};
+        const int column = min_of(first + i, last), behind = column / octet * 8, in_octet = column % octet;
+        const int beside = min_of(8, channels - behind), inner = in_octet / beside;
+        tile.begin[i] = ((behind + in_octet % beside - channel) * of.pitch + of.shift +
+                         inner / task_.inner_x * problem_.dilation_y * of.row_pitch +
+                         inner % task_.inner_x * problem_.dilation_x) *
+                        static_cast<int>(sizeof(Element));
       }
     });
   }
@@ -176,136 +245,117 @@ class BlockReducer {
   /// Begins to copy the factors of the next terms.
   __host__ __device__ void fill(const Step& step, int stage) {
     if (step.tile < place_.end) {
-      block_.each([&](int thread, auto&) {
-        fill_rows(step, thread, block_.memory.stages[stage].rows);
-        fill_columns(step, thread, block_.memory.stages[stage].columns);
+      block_.each([=, this](int thread, auto&) {
+        auto& memory = block_.memory;
+        const Columns<Tile>& tile = memory.columns[step.tile % (Tile::stages + 1)];
+        fill(task_.rows, memory.row_starts[thread], place_.rows,
+             min_of(Tile::rows, problem_.row_count - place_.first_row), step, 0, 0, memory.row_items,
+             memory.stages[stage].rows);
+        fill(task_.columns, memory.column_starts[thread],
+             place_.columns + static_cast<std::int64_t>(tile.channel) * problem_.columns.channel,
+             tile.channels, step, tile.y, tile.x, memory.column_items, memory.stages[stage].columns);
       });
     }
     block_.commit();
   }
 
-  // What a thread needs of a copy is found before the first one: the compiler reads memory again after each.
-  // No condition is skipped, for a branch takes longer than a comparison. What is not valid has no bytes to
-  // be read, wherever it would be.
+  /// @param first  plane @param y, x  where its first position is
+  __host__ __device__ void fill(const Operand<Element>& of, Start start, const Element* first, int planes,
+                                const Step& step, int y, int x, const Item* items, Element* to) const {
+    y += step.y * of.line_y;
+    x += step.y * of.line_x + step.x * of.run_x;
+    static_assert(Tile::vector == 4);
+    switch (of.vector) {
+      case 4:
+        return fill<4>(of, start, first, planes, y, x, items, to);
+      case 2:
+        return fill<2>(of, start, first, planes, y, x, items, to);
+      default:
+        return fill<1>(of, start, first, planes, y, x, items, to);
+    }
+  }
 
-  __host__ __device__ void fill_rows(const Step& step, int thread, Element* to) const {
-    const Factor<Element>& from = problem_.rows;
-    const Element* const first = place_.rows + static_cast<std::int64_t>(place_.first_row) * from.channel;
-    const int left = problem_.row_count - place_.first_row;
-    const int positions = problem_.positions();
-    if (task_.rows == Loading::vectors) {
-      constexpr int vectors = Tile::depth / Tile::vector;
-      const int k = thread % vectors * Tile::vector;
-      const bool in_time = step.first + k < positions;
-      const Element* const base = first + step.first + k;
+  // What is not valid has no bytes to be read, wherever it would be: its place is computed modulo 2^32.
+  template <int vector>
+  __host__ __device__ void fill(const Operand<Element>& of, Start start, const Element* first, int planes,
+                                int y, int x, const Item* items, Element* to) const {
+    const int count = of.items();
+    for (int i = start.item; i < count; i += of.item_step) {
+      const Item item = items[i];
+      const auto item_y = static_cast<unsigned>(y + item.y), item_x = static_cast<unsigned>(x + item.x);
+      const bool inside =
+          (item_y < static_cast<unsigned>(of.height)) & (item_x < static_cast<unsigned>(of.width));
+      unsigned from = item_y * static_cast<unsigned>(of.from.y) + item_x * static_cast<unsigned>(of.from.x) +
+                      static_cast<unsigned>(start.plane) * static_cast<unsigned>(of.from.channel);
+      Element* there = to + item.to + start.plane * of.pitch;
 #pragma unroll 4
-      for (int row = thread / vectors; row < Tile::rows; row += Tile::threads / vectors)
-        block_.template copy<Element, Tile::vector>(to + row * Tile::pitch + k, base + row * from.channel,
-                                                    in_time & (row < left));
-    } else if (task_.rows == Loading::by_position) {
-      const int k = thread % Tile::depth;
-      const int position = step.first + k;
-      const bool in_time = position < positions;
-      const Element* const base =
-          first + position / problem_.width * from.y + position % problem_.width * from.x;
-#pragma unroll 4
-      for (int row = thread / Tile::depth; row < Tile::rows; row += Tile::threads / Tile::depth)
-        block_.template copy<Element, 1>(to + row * Tile::pitch + k, base + row * from.channel,
-                                         in_time & (row < left));
-    } else {
-      const int row = thread % Tile::rows;
-      const Element* const base = first + row * from.channel;
-#pragma unroll 1
-      for (int k = thread / Tile::rows; k < Tile::depth; k += Tile::threads / Tile::rows) {
-        const int position = step.first + k;
-        block_.template copy<Element, 1>(
-            to + row * Tile::pitch + k,
-            base + position / problem_.width * from.y + position % problem_.width * from.x,
-            (position < positions) & (row < left));
+      for (int plane = start.plane; plane < planes; plane += of.plane_step) {
+        block_.template copy<Element, vector>(there, first + static_cast<int>(from), inside);
+        from += static_cast<unsigned>(of.plane_step) * static_cast<unsigned>(of.from.channel);
+        there += of.plane_step * of.pitch;
       }
     }
   }
 
-  __host__ __device__ void fill_columns(const Step& step, int thread, Element* to) const {
-    const Factor<Element>& from = problem_.columns;
-    const Tap* const taps = block_.memory.taps[step.tile % 2];
-    const Element* const first = place_.columns;
-    const int positions = problem_.positions();
-    const auto is_inside = [&](const Tap& tap, int y, int x) {
-      return (static_cast<unsigned>(y + tap.y) < static_cast<unsigned>(problem_.columns_height)) &
-             (static_cast<unsigned>(x + tap.x) < static_cast<unsigned>(problem_.columns_width));
-    };
-    if (task_.columns == Loading::vectors) {
-      constexpr int vectors = Tile::depth / Tile::vector;
-      const int k = thread % vectors * Tile::vector;
-      const bool in_time = step.first + k < positions;
-      const Element* const base = first + step.first + k;
-#pragma unroll 4
-      for (int column = thread / vectors; column < Tile::columns; column += Tile::threads / vectors) {
-        const Tap tap = taps[column];
-        block_.template copy<Element, Tile::vector>(to + column * Tile::pitch + k, base + tap.offset,
-                                                    in_time & (tap.y != nowhere));
-      }
-    } else if (task_.columns == Loading::by_position) {
-      const int k = thread % Tile::depth;
-      const int position = step.first + k;
-      const bool in_time = position < positions;
-      const int y = position / problem_.width * problem_.stride_y;
-      const int x = position % problem_.width * problem_.stride_x;
-      const Element* const base = first + y * from.y + x * from.x;
-#pragma unroll 4
-      for (int column = thread / Tile::depth; column < Tile::columns; column += Tile::threads / Tile::depth) {
-        const Tap tap = taps[column];
-        block_.template copy<Element, 1>(to + column * Tile::pitch + k, base + tap.offset,
-                                         in_time & is_inside(tap, y, x));
-      }
-    } else {
-      const int column = thread % Tile::columns;
-      const Tap tap = taps[column];
-      const Element* const base = first + tap.offset;
-#pragma unroll 1
-      for (int k = thread / Tile::columns; k < Tile::depth; k += Tile::threads / Tile::columns) {
-        const int position = step.first + k;
-        const int y = position / problem_.width * problem_.stride_y;
-        const int x = position % problem_.width * problem_.stride_x;
-        block_.template copy<Element, 1>(to + column * Tile::pitch + k, base + y * from.y + x * from.x,
-                                         (position < positions) & is_inside(tap, y, x));
-      }
+  template <bool shared_planes>
+  __host__ __device__ void multiply(int tile, int stage) {
+    const int terms = task_.lines * task_.run;
+    if constexpr (shared_planes) {
+      block_.each([=, this](int thread, auto& registers) {
+        const int* const begin =
+            block_.memory.columns[tile % (Tile::stages + 1)].begin + first_column(thread);
+#pragma unroll
+        for (int j = 0; j < Tile::column_steps; ++j) {
+#pragma unroll
+          for (int i = 0; i < Multiply::own_columns; ++i)
+            registers.begin[j][i] = begin[j * 8 + Multiply::own_column(thread % 32, i)];
+        }
+      });
     }
-  }
-
-  __host__ __device__ void multiply(const Step& step, int stage) {
-    const int terms = min_of(Tile::depth, problem_.positions() - step.first);
-    const auto& factors = block_.memory.stages[stage];
+#pragma unroll 1  // two at a time take more registers than there are
     for (int k = 0; k < terms; k += Multiply::depth) {
-      block_.each([&](int thread, auto& registers) {
+      block_.each([=, this](int thread, auto& registers) {
+        const auto& factors = block_.memory.stages[stage];
         const int lane = thread % 32;
         const int row = thread / 32 / Tile::column_warps * (Tile::row_steps * 16);
-        const int column = thread / 32 % Tile::column_warps * (Tile::column_steps * 8);
 #pragma unroll
         for (int i = 0; i < Tile::row_steps; ++i)
           Multiply::template load<Tile::pitch>(block_, registers.rows[i],
                                                factors.rows + (row + i * 16) * Tile::pitch + k, lane);
+        if constexpr (shared_planes) {
+          const auto places = Multiply::places(block_.memory.terms + k, lane);
 #pragma unroll
-        for (int j = 0; j < Tile::column_steps; ++j)
-          Multiply::template load<Tile::pitch>(block_, registers.columns[j],
-                                               factors.columns + (column + j * 8) * Tile::pitch + k, lane);
+          for (int j = 0; j < Tile::column_steps; ++j)
+            Multiply::gather(block_, registers.columns[j / 2][j % 2], factors.columns, registers.begin[j],
+                             places);
+        } else {
+#pragma unroll
+          for (int j = 0; j < Tile::column_steps; j += 2)
+            Multiply::template load<Tile::pitch>(
+                block_, registers.columns[j / 2],
+                factors.columns + (first_column(thread) + j * 8) * Tile::pitch + k, lane);
+        }
       });
       block_.multiply();
     }
   }
 
+  /// Of a thread's warp, in the tile.
+  [[nodiscard]] static __host__ __device__ int first_column(int thread) {
+    return thread / 32 % Tile::column_warps * (Tile::column_steps * 8);
+  }
+
   /// Adds a finished tile of G to the totals of its rows. A thread that has no column in the first tile has
   /// none.
   __host__ __device__ void fold(int tile) {
-    block_.each([&](int thread, auto& registers) {
-      const int column =
-          tile * Tile::columns + thread / 32 % Tile::column_warps * (Tile::column_steps * 8) + thread % 4 * 2;
+    block_.each([=, this](int thread, auto& registers) {
+      const int column = first_column(thread) + thread % 4 * 2;
+      const int count = block_.memory.columns[tile % (Tile::stages + 1)].count;
 #pragma unroll
       for (int j = 0; j < Tile::column_steps; ++j) {
 #pragma unroll
         for (int right = 0; right < 2; ++right) {
-          if (column + j * 8 + right >= problem_.size()) continue;
+          if (column + j * 8 + right >= count) continue;
 #pragma unroll
           for (int i = 0; i < Tile::row_steps; ++i) {
 #pragma unroll
@@ -326,7 +376,7 @@ class BlockReducer {
     constexpr int partials = Shared<Tile, Total>::partials;
     block_.template wait<0>();
     block_.sync();
-    block_.each([&](int thread, auto& registers) {
+    block_.each([=, this](int thread, auto& registers) {
       const int row = thread / 32 / Tile::column_warps * (Tile::row_steps * 16) + thread % 32 / 4;
       const int partial = thread / 32 % Tile::column_warps * 4 + thread % 4;
       for (int i = 0; i < Tile::row_steps; ++i) {
@@ -335,15 +385,16 @@ class BlockReducer {
       }
     });
     block_.sync();
-    block_.each([&](int thread, auto&) {
+    block_.each([=, this](int thread, auto&) {
       for (int row = thread; row < min_of(Tile::rows, problem_.row_count - place_.first_row);
            row += Tile::threads) {
         const Total* const of_row = block_.memory.totals + row * partials;
         Total total = of_row[0];
         for (int partial = 1; partial < partials; ++partial) {
-          const int first =
-              place_.begin * Tile::columns + partial / 4 * (Tile::column_steps * 8) + partial % 4 * 2;
-          if (first < problem_.size()) total = policy_.combine(total, of_row[partial]);
+          const int first = place_.begin / task_.outer * Tile::columns +
+                            partial / 4 * (Tile::column_steps * 8) + partial % 4 * 2;
+          if (first < task_.columns_of(problem_.channel_count))
+            total = policy_.combine(total, of_row[partial]);
         }
         const std::int64_t of_all =
             static_cast<std::int64_t>(place_.of_all) * problem_.row_count + place_.first_row + row;

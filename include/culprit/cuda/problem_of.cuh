@@ -32,10 +32,9 @@ template <class T>
   return tensor;
 }
 
-/// Whether offsets within one sample fit an int, those of the rows that fill up the last tile among them.
+/// Whether offsets within one sample fit an int.
 [[nodiscard]] inline bool is_small(const at::Tensor& tensor) {
-  constexpr std::int64_t tile = 128;
-  std::int64_t reach = tile * tensor.stride(1);
+  std::int64_t reach = 0;
   for (std::int64_t i = 1; i < tensor.dim(); ++i) reach += (tensor.size(i) - 1) * tensor.stride(i);
   return reach < std::numeric_limits<int>::max();
 }

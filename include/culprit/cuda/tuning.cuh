@@ -28,9 +28,9 @@ struct Tile {
   static constexpr int pitch = depth + 16 / static_cast<int>(sizeof(Element));
 };
 
-/// For layers with more than 64 rows in a group. What does not use tensor cores needs more registers.
+/// For layers with more than 64 rows in a group.
 template <class Multiply>
-using LargeTile = Tile<Multiply, 2, 4, 4, 4, Multiply::collective ? 2 : 1>;
+using LargeTile = Tile<Multiply, 2, 4, 4, 4, 2>;
 /// For layers with at most 64.
 template <class Multiply>
 using MediumTile = Tile<Multiply, 2, 4, 2, 4, 2>;
