@@ -5,15 +5,10 @@
 #include <vector>
 
 #include "engine/nets.hpp"
+#include "support/tested_device.hpp"
 
-// What the tests on any device share. Each program of them has its own device.
+// What the tests on any device share.
 namespace culprit::test {
-
-/// The device that the tests of this program run on.
-[[nodiscard]] at::Device tested_device();
-
-/// Whether it is there; says, in words that ctest looks for, that it is not.
-[[nodiscard]] bool have_tested_device();
 
 // Other operations, and other orders of the same sums, in float64.
 inline constexpr double tolerance = 1e-10;
@@ -78,14 +73,7 @@ inline std::vector<std::pair<at::Tensor, at::Tensor>> batches() {
 
 /// The largest difference, as a share of the largest number.
 inline double difference(const at::Tensor& there, const at::Tensor& here) {
-  REQUIRE(there.device() == tested_device());
-  return (there.cpu() - here).abs().max().item<double>() / here.abs().max().item<double>();
+  return (from_tested_device(there) - here).abs().max().item<double>() / here.abs().max().item<double>();
 }
 
 }  // namespace culprit::test
-
-/// Leaves the test case, which ctest then lists as skipped, when the device is not there.
-#define CULPRIT_REQUIRE_DEVICE()                      \
-  do {                                                \
-    if (!culprit::test::have_tested_device()) return; \
-  } while (false)

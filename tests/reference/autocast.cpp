@@ -12,6 +12,7 @@ using namespace culprit;
 using namespace culprit::test;
 
 TEST_CASE("bfloat16 ranks the filters of 500 real images as float32 does", "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   std::vector<io::Json> entries;  // fifty images of each class
   const std::vector<std::string> names{"airplane", "automobile", "bird",  "cat",  "deer",
@@ -28,8 +29,10 @@ TEST_CASE("bfloat16 ranks the filters of 500 real images as float32 does", "[ref
   const Baseline baseline = baseline_of(resnet20, plan);
   const Profiler mixed{aggregate::MeanAbs{}, standardize::ZScore{}, visit::ConvFilters{},
                        engine::Autocast<>{}};
-  const RowMatrix exact = to_matrix(Profiler{}.batch(plan, images.inputs, images.labels).profiles);
-  const RowMatrix narrow = to_matrix(mixed.batch(plan, images.inputs, images.labels).profiles);
+  const RowMatrix exact =
+      to_matrix(from_tested_device(Profiler{}.batch(plan, images.inputs, images.labels).profiles));
+  const RowMatrix narrow =
+      to_matrix(from_tested_device(mixed.batch(plan, images.inputs, images.labels).profiles));
   double correlation = 0.0;
   double shared = 0.0;
   for (Index i = 0; i < exact.rows(); ++i) {

@@ -19,6 +19,7 @@
 #include "models/zoo.hpp"
 #include "support/shared_data.hpp"
 #include "support/temporary_folder.hpp"
+#include "support/tested_device.hpp"
 
 namespace culprit::test {
 
@@ -39,10 +40,11 @@ struct Golden {
     const auto path = shared_data("golden/" + results + ".json");
     return io::parse_json(read_bytes(path), path.string());
   }
+  /// On the device that is tested.
   std::shared_ptr<zoo::Classifier> model(torch::Dtype dtype) const {
     auto result = zoo::make_model(network);
     zoo::load_weights(*result, shared_data(weights));
-    result->to(dtype);
+    result->to(tested_device(), dtype);
     return result;
   }
 };

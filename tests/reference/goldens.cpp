@@ -25,6 +25,7 @@ using culprit::Layer;
 using culprit::Profiler;
 using culprit::test::baseline_of;
 using culprit::test::difference_by_layer;
+using culprit::test::from_tested_device;
 using culprit::test::Golden;
 using culprit::test::Images;
 using culprit::test::load_images;
@@ -40,7 +41,7 @@ using LoopProfiler = Profiler<culprit::aggregate::MeanAbs, culprit::standardize:
 /// This library's seed does not subtract, so the error is the golden's alone.
 torch::Tensor tolerance(const torch::Tensor& losses) { return 1e-9 + 16 * std::ldexp(1.0, -53) / losses; }
 
-/// The engine's results for the samples, in batches that fit into memory.
+/// The engine's results for the samples, in batches that fit into memory; on the CPU.
 template <class P>
 culprit::engine::BatchResult profiles_of(const P& profiler, const culprit::visit::Plan& plan,
                                          const Images& images, Index count) {
@@ -48,9 +49,9 @@ culprit::engine::BatchResult profiles_of(const P& profiler, const culprit::visit
   for (Index begin = 0; begin < count; begin += 8) {
     const Index end = std::min(begin + 8, count);
     auto part = profiler.batch(plan, images.inputs.slice(0, begin, end), images.labels.slice(0, begin, end));
-    profiles.push_back(std::move(part.profiles));
-    outputs.push_back(std::move(part.outputs));
-    losses.push_back(std::move(part.losses));
+    profiles.push_back(from_tested_device(part.profiles));
+    outputs.push_back(from_tested_device(part.outputs));
+    losses.push_back(from_tested_device(part.losses));
   }
   return {torch::cat(profiles), torch::cat(outputs), torch::cat(losses)};
 }
@@ -190,36 +191,43 @@ void check_images_float32(const Golden& golden) {
 }  // namespace
 
 TEST_CASE("raw profiles of ResNet-20 in float64 are those of the published method", "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   check_images_float64(culprit::test::resnet20);
 }
 
 TEST_CASE("raw profiles of ResNet-56 in float64 are those of the published method", "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   check_images_float64(culprit::test::resnet56);
 }
 
 TEST_CASE("raw profiles of MobileNet in float64 are those of the published method", "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   check_images_float64(culprit::test::mobilenet);
 }
 
 TEST_CASE("raw profiles of ResNet-20 in float32 keep the published direction", "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   check_images_float32(culprit::test::resnet20);
 }
 
 TEST_CASE("raw profiles of ResNet-56 in float32 keep the published direction", "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   check_images_float32(culprit::test::resnet56);
 }
 
 TEST_CASE("raw profiles of MobileNet in float32 keep the published direction", "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   check_images_float32(culprit::test::mobilenet);
 }
 
 TEST_CASE("the paper's great white shark has the published profile and culprits", "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   const Golden& golden = culprit::test::mobilenet;
   const auto shark = golden.facts().at("shark");
@@ -239,13 +247,14 @@ TEST_CASE("the paper's great white shark has the published profile and culprits"
 }
 
 TEST_CASE("parameter-wise saliency of ResNet-20 is that of the published method", "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   const Golden& golden = culprit::test::resnet20;
   const Profiler profiler{culprit::aggregate::ParameterWise{}};
   const auto model = golden.model(torch::kDouble);
   const auto plan = profiler.plan(*model);
   const Images image = load_images(golden, {golden.facts().at("images")[0]}, torch::kDouble);
-  const auto result = profiler.batch(plan, image.inputs, image.labels);
+  const auto profiles = from_tested_device(profiler.batch(plan, image.inputs, image.labels).profiles);
 
   const auto file = culprit::io::Safetensors::open(
       culprit::test::shared_data("golden/resnet20_parameterwise_image0.safetensors"));
@@ -255,12 +264,13 @@ TEST_CASE("parameter-wise saliency of ResNet-20 is that of the published method"
     expected.push_back(culprit::zoo::detail::copy_of(file.at(layer.name)).flatten());
   }
   const double worst =
-      difference_by_layer(*plan.units, result.profiles, torch::cat(expected).unsqueeze(0)).item<double>();
+      difference_by_layer(*plan.units, profiles, torch::cat(expected).unsqueeze(0)).item<double>();
   std::cout << "resnet20 parameter-wise: differs by " << worst << " of the layer's largest value\n";
   CHECK(worst <= 1e-9);
 }
 
 TEST_CASE("a traced ResNet-20 has the profiles of the C++ module", "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   CULPRIT_REQUIRE_PYTHON("safetensors");
   CULPRIT_REQUIRE_PYTHON("torchvision");
@@ -272,7 +282,7 @@ TEST_CASE("a traced ResNet-20 has the profiles of the C++ module", "[reference]"
                               culprit::test::shared_data(golden.weights).string() + "' '" + file.string() +
                               "'";
   REQUIRE(std::system(command.c_str()) == 0);
-  const auto script = torch::jit::load(file.string());
+  const auto script = torch::jit::load(file.string(), culprit::test::tested_device());
   const auto script_plan = Profiler().plan(script);
   const auto model = golden.model(torch::kDouble);
   const auto plan = Profiler().plan(*model);

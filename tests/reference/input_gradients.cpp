@@ -45,7 +45,7 @@ std::vector<Index> row_of(const torch::Tensor& row) {
   return {values.const_data_ptr<std::int64_t>(), values.const_data_ptr<std::int64_t>() + values.numel()};
 }
 
-/// G of each image, in batches of that size.
+/// G of each image, in batches of that size; on the CPU.
 template <class P>
 std::vector<InputGradient> gradients_of(const P& profiler, const Golden& golden, const Images& images,
                                         torch::Dtype dtype, Index batch) {
@@ -58,6 +58,7 @@ std::vector<InputGradient> gradients_of(const P& profiler, const Golden& golden,
     const Index end = std::min(begin + batch, images.labels.size(0));
     for (auto& one : saliency.batch(plan, images.inputs.slice(0, begin, end),
                                     images.labels.slice(0, begin, end), baseline)) {
+      one.gradient = culprit::test::from_tested_device(one.gradient);
       all.push_back(std::move(one));
     }
   }
@@ -126,11 +127,13 @@ void check(const Golden& golden) {
 }  // namespace
 
 TEST_CASE("input saliency of ResNet-20 is that of the published method", "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   check(culprit::test::resnet20);
 }
 
 TEST_CASE("input saliency of ResNet-56 is that of the published method", "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   check(culprit::test::resnet56);
 }
@@ -138,6 +141,7 @@ TEST_CASE("input saliency of ResNet-56 is that of the published method", "[refer
 TEST_CASE(
     "input saliency of MobileNet, and of the paper's great white shark, is that of the published method",
     "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   check(culprit::test::mobilenet);
 }

@@ -7,6 +7,7 @@ using namespace culprit;
 using namespace culprit::test;
 
 TEST_CASE("Interventions act on a scope of every architecture, and are undone", "[reference][intervene]") {
+  CULPRIT_REQUIRE_DEVICE();
   torch::manual_seed(11);
   const std::string name =
       GENERATE("resnet20", "resnet18", "resnet50", "vgg19", "vgg19_bn", "mobilenet_v1_025");
@@ -19,11 +20,13 @@ TEST_CASE("Interventions act on a scope of every architecture, and are undone", 
       if (item.key().ends_with("running_mean")) item.value().normal_(0.0, 0.1);
     }
   }
-  check_interventions(*model, normal({3, 3, side, side}, at::kFloat), 20);
+  model->to(tested_device());
+  check_interventions(*model, normal({3, 3, side, side}, at::kFloat).to(tested_device()), 20);
 }
 
 TEST_CASE("Pruning many samples at once gives the figures of the loop that edits the weights",
           "[reference][intervene]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   std::vector<io::Json> entries;  // ten images of each class
   const std::vector<std::string> names{"airplane", "automobile", "bird",  "cat",  "deer",
@@ -44,12 +47,13 @@ TEST_CASE("Pruning many samples at once gives the figures of the loop that edits
     std::vector<std::vector<Index>> units;
     for (const Profile& z : Profiler{}.standardize(raw, baseline))
       units.push_back(z.select(select::Top{.count = k}));
-    const torch::Tensor at_once = intervene::outputs_pruned_each(plan, inputs, units).softmax(1);
+    const torch::Tensor at_once =
+        from_tested_device(intervene::outputs_pruned_each(plan, inputs, units)).softmax(1);
     for (Index i = 0; i < inputs.size(0); ++i) {
       const intervene::Scope scope(intervene::Prune{}, plan,
                                    {inputs[i], 0, units[static_cast<std::size_t>(i)]});
       INFO("k " << k << ", image " << i);
-      CHECK((at_once[i] - scope.outputs().softmax(0)).abs().max().item<double>() < 1e-4);
+      CHECK((at_once[i] - from_tested_device(scope.outputs()).softmax(0)).abs().max().item<double>() < 1e-4);
     }
   }
 }

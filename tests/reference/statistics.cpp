@@ -25,6 +25,7 @@ namespace {
 using culprit::Index;
 using culprit::Profiler;
 using culprit::test::difference_by_layer;
+using culprit::test::from_tested_device;
 using culprit::test::Golden;
 using culprit::test::Images;
 using culprit::test::load_images;
@@ -68,8 +69,8 @@ void check_statistics(const Golden& golden, std::size_t batch_size) {
   double loss = 0;
   for (const auto& batch : loader) {
     const auto result = profiler.batch(plan, batch.inputs, batch.labels);
-    moments.add(culprit::to_matrix(result.profiles));
-    right += (result.outputs.argmax(1) == batch.labels).sum().item<Index>();
+    moments.add(culprit::to_matrix(from_tested_device(result.profiles)));
+    right += (from_tested_device(result.outputs).argmax(1) == batch.labels).sum().item<Index>();
     loss += result.losses.sum().item<double>() / static_cast<double>(count);
   }
   const culprit::Baseline baseline(plan.units, std::move(moments), profiler.fingerprint(plan));
@@ -91,6 +92,7 @@ void check_statistics(const Golden& golden, std::size_t batch_size) {
 
 TEST_CASE("a baseline fitted to images has the mean and deviation of their published profiles",
           "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   const Golden& golden = culprit::test::resnet20;
   const auto model = golden.model(torch::kDouble);
@@ -110,23 +112,27 @@ TEST_CASE("a baseline fitted to images has the mean and deviation of their publi
 
 TEST_CASE("mean and deviation of MobileNet over 600 ImageNet images are the published method's",
           "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   check_statistics(culprit::test::mobilenet, 4);
 }
 
 TEST_CASE("mean and deviation of ResNet-20 over 10,000 CIFAR-10 images are the published method's",
           "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   check_statistics(culprit::test::resnet20, 32);
 }
 
 TEST_CASE("mean and deviation of ResNet-56 over 10,000 CIFAR-10 images are the published method's",
           "[reference][nightly]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("golden");
   check_statistics(culprit::test::resnet56, 32);
 }
 
 TEST_CASE("published ImageNet statistics load, with their dead filters", "[reference]") {
+  CULPRIT_REQUIRE_DEVICE();
   CULPRIT_REQUIRE_DATA("published_stats");
   struct Published {
     std::string name;
