@@ -2,6 +2,7 @@
 // The ranking kernel's work on the host, block by block, against Profile::top.
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <numeric>
@@ -17,19 +18,26 @@ using namespace culprit;
 
 namespace {
 
-/// A block of threads that run one after the other, in another order each time.
+/// A block of threads that run one after the other, each as far as the next barrier, in another order each
+/// time.
 struct HostTopBlock {
   cuda::detail::TopShared& memory;
   std::mt19937& dice;
+  std::vector<std::function<void(int)>> to_do{};
 
   template <class Each>
   void each(const Each& f) {
+    to_do.emplace_back(f);
+  }
+  void sync() {
     std::vector<int> order(cuda::top_threads);
     std::iota(order.begin(), order.end(), 0);
     std::shuffle(order.begin(), order.end(), dice);
-    for (const int thread : order) f(thread);
+    for (const int thread : order) {
+      for (const auto& phase : to_do) phase(thread);
+    }
+    to_do.clear();
   }
-  void sync() {}
   static int add(int& counter) { return counter++; }
 };
 
@@ -51,6 +59,7 @@ Tops on_host(const S& standardization, const std::vector<T>& raw, const std::vec
     std::fill_n(memory->histogram, 256, -1);
     HostTopBlock block{*memory, dice};
     cuda::detail::find_top(block, task, standardization, static_cast<std::int64_t>(sample));
+    block.sync();
   }
   return tops;
 }

@@ -181,6 +181,10 @@ int count_wrong(const char* name) {
         Shape{2, 1, 130, 70, 7, 7, 1, 1, 0, 1, false}, Shape{2, 2, 5, 6, 12, 9, 3, 2, 1, 2, false},
         Shape{2, 1, 33, 24, 10, 10, 3, 1, 1, 1, true}, Shape{4, 1, 20, 300, 1, 1, 1, 1, 0, 1, false},
         Shape{2, 1, 90, 50, 1, 24, 1, 1, 0, 1, true}, Shape{2, 1, 16, 16, 32, 32, 3, 1, 1, 1, false},
+        // Stages of half a row and of four, taps seven and eleven wide, and taps too far apart to share.
+        Shape{1, 1, 40, 9, 12, 56, 3, 1, 1, 1, false}, Shape{2, 1, 130, 17, 7, 7, 3, 1, 1, 1, false},
+        Shape{1, 1, 20, 3, 60, 60, 7, 2, 3, 1, false}, Shape{1, 1, 20, 3, 63, 63, 11, 4, 2, 1, false},
+        Shape{1, 1, 20, 40, 20, 20, 3, 1, 12, 12, false},
         // So many samples that a block has several tiles of columns.
         Shape{1200, 1, 20, 300, 4, 4, 1, 1, 0, 1, false}, Shape{600, 1, 70, 40, 6, 6, 3, 1, 1, 1, false}}) {
     wrong += agrees<Multiply>(name, shape, culprit::aggregate::MeanAbs{}, tolerance) ? 0 : 1;

@@ -10,8 +10,8 @@
 #include "culprit/core/baseline.hpp"
 
 // The most salient units of one sample, by one block of threads, on the device or, for tests, on the host. A
-// Block has each(f), f(thread) for each of its threads; sync(); add(counter), what it was before one was
-// added; and memory.
+// Block has each(f), f(thread) for each of its threads, which need not have come so far when it returns;
+// sync(); add(counter), what it was before one was added; and memory.
 namespace culprit::cuda {
 
 inline constexpr int top_threads = 256;      ///< of a block
@@ -84,16 +84,16 @@ __host__ __device__ void find_top(Block& block, const TopTask<T>& task,
                                   const Standardization& standardization, std::int64_t sample) {
   TopShared& memory = block.memory;
   const T* const raw = task.raw + sample * task.units;
-  const auto value_of = [&](int unit) {
+  const auto value_of = [raw, &task, &standardization](int unit) {
     return standardization(static_cast<double>(raw[unit]), task.usual[unit]);
   };
-  const auto for_units = [&](int thread, const auto& f) {
+  const auto for_units = [&task, value_of](int thread, const auto& f) {
     for (int unit = thread; unit < task.units; unit += top_threads) {
       const double value = value_of(unit);
       f(unit, value, Rank::of(value, unit));
     }
   };
-  block.each([&](int thread) {
+  block.each([&memory, &task](int thread) {
     if (thread != 0) return;
     memory.least = {0, 0};
     memory.wanted = task.count;
@@ -102,15 +102,15 @@ __host__ __device__ void find_top(Block& block, const TopTask<T>& task,
   });
   block.sync();
   for (int digit = 0; digit < Rank::digits && !memory.settled; ++digit) {
-    block.each([&](int thread) { memory.histogram[thread] = 0; });
+    block.each([&memory](int thread) { memory.histogram[thread] = 0; });
     block.sync();
-    block.each([&](int thread) {
+    block.each([&block, &memory, for_units, digit](int thread) {
       for_units(thread, [&](int, double, const Rank& rank) {
         if (rank.agrees(memory.least, digit)) block.add(memory.histogram[rank.digit(digit)]);
       });
     });
     block.sync();
-    block.each([&](int thread) {
+    block.each([&memory, digit](int thread) {
       if (thread != 0) return;
       int next = 255;
       for (; memory.histogram[next] < memory.wanted; --next) memory.wanted -= memory.histogram[next];
@@ -119,7 +119,7 @@ __host__ __device__ void find_top(Block& block, const TopTask<T>& task,
     });
     block.sync();
   }
-  block.each([&](int thread) {
+  block.each([&block, &memory, for_units](int thread) {
     for_units(thread, [&](int unit, double value, const Rank& rank) {
       if (rank < memory.least) return;
       const int place = block.add(memory.taken);
@@ -128,7 +128,7 @@ __host__ __device__ void find_top(Block& block, const TopTask<T>& task,
     });
   });
   block.sync();
-  block.each([&](int thread) {
+  block.each([&memory, &task, sample](int thread) {
     for (int i = thread; i < task.count; i += top_threads) {
       const Rank own = Rank::of(memory.values[i], memory.units[i]);
       int place = 0;
