@@ -69,6 +69,10 @@ class HostBlock {
     if (reinterpret_cast<std::uintptr_t>(to) % copy.size != 0 ||
         (valid && reinterpret_cast<std::uintptr_t>(from) % copy.size != 0))
       throw std::runtime_error("a copy that is not aligned");
+    const auto* const stages = reinterpret_cast<const unsigned char*>(memory.stages);
+    const auto* const place = reinterpret_cast<const unsigned char*>(to);
+    if (place < stages || place + copy.size > stages + sizeof memory.stages)
+      throw std::runtime_error("a copy beyond the stages");
     if (valid) std::memcpy(copy.bytes, from, copy.size);
     copies_[thread_].back().push_back(copy);
   }

@@ -48,7 +48,17 @@ class Dice {
 /// float32 numbers in any order of memory.
 at::Tensor numbers(Dice& dice, const std::vector<Index>& sizes) {
   const at::Tensor some = at::randn(sizes);
-  return sizes.size() == 4 && dice(0, 3) == 0 ? some.contiguous(at::MemoryFormat::ChannelsLast) : some;
+  switch (dice(0, 7)) {
+    case 0:
+    case 1:
+      return sizes.size() == 4 ? some.contiguous(at::MemoryFormat::ChannelsLast) : some;
+    case 2:  // the same for all channels, as the gradient of a sum is
+      return some.narrow(1, 0, 1).expand(sizes);
+    case 3:  // behind one number of something else
+      return at::cat({at::randn({1}), some.flatten()}).narrow(0, 1, some.numel()).view(sizes);
+    default:
+      return some;
+  }
 }
 
 Case linear_layer(Dice& dice) {
@@ -71,11 +81,12 @@ Case convolution(Dice& dice) {
   const Index batch = dice(1, 2), first = use.groups * dice(1, dice(0, 1) == 0 ? 20 : 70),
               others = dice(1, 24), dimensions = dice(1, 4) == 1 ? 1 : 2;
   const bool plain = dice(0, 3) == 0;  // one tap at every position
+  const bool wide = dice(0, 4) == 0;
   std::vector<Index> taps, small, large;
   for (Index i = 0; i < dimensions; ++i) {
-    taps.push_back(plain ? 1 : dice(1, 3));
-    use.stride.push_back(plain ? 1 : dice(1, 2));
-    use.padding.push_back(plain ? 0 : dice(0, 1));
+    taps.push_back(plain ? 1 : dice(1, wide ? 8 : 3));
+    use.stride.push_back(plain ? 1 : dice(1, wide ? 5 : 2));
+    use.padding.push_back(plain ? 0 : dice(0, wide ? 5 : 1));
     use.dilation.push_back(dice(1, 2));
     small.push_back(dice(1, 2) == 1 ? dice(2, 4) * 4 : dice(1, 13));
     // The least that the taps need, and sometimes a row that they leave out.
@@ -275,4 +286,39 @@ TEMPLATE_LIST_TEST_CASE("A gradient that is not a number reaches those units tha
   of.x[1][19][6][6] = std::nan("");
   expected[1].fill_(true);
   CHECK(not_numbers().equal(expected));
+}
+
+TEMPLATE_LIST_TEST_CASE("A number that no position of a layer sees does not matter", "[cuda]",
+                        Multiplications) {
+  Dice dice(8);
+  torch::manual_seed(8);
+  Case of;
+  of.use.kind = visit::ParameterUse::Kind::convolution;
+  of.use.stride = {2, 2};
+  of.use.padding = {0, 0};
+  of.use.dilation = {1, 1};
+  of.layer.shape = {16, 8, 3, 3};
+  of.x = at::randn({1, 8, 8, 26});
+  of.dy = at::randn({1, 16, 3, 12});
+  of.x.slice(2, 7).fill_(std::nan(""));
+  of.x.slice(3, 25).fill_(std::nan(""));
+  check<TestType>(of, aggregate::MeanAbs{}, dice);
+}
+
+TEST_CASE("The kernel has no rule for a stride that its positions cannot count", "[cuda]") {
+  Case of;
+  of.use.kind = visit::ParameterUse::Kind::convolution;
+  of.use.padding = {0};
+  of.use.dilation = {1};
+  of.layer.shape = {4, 1, 4096};
+  for (const Index stride : {1024, 1025}) {
+    of.use.stride = {stride};
+    of.x = at::randn({1, 1, 19 * stride + 4096});
+    of.dy = at::randn({1, 4, 20});
+    CHECK(cuda::detail::problem_of<float>(of.use, of.layer, of.x, of.dy).has_value() == (stride == 1024));
+  }
+  of.use.stride = {1024};
+  of.x = at::randn({1, 1, 19 * 1024 + 4096});
+  Dice dice(9);
+  check<cuda::Float32>(of, aggregate::MeanAbs{}, dice);
 }

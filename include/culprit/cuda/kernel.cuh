@@ -15,9 +15,9 @@
 //   copy<T, n>(to, from, valid)   n elements into shared memory, or zeros; there after a wait
 //   commit(), wait<pending>()     groups of copies, as cp.async has them
 //   multiply()        the products of all steps of each warp
-//   matrices(to, at, lane)   of four matrices of 8 rows of 16 bytes, row at(8 i + r) is row r of matrix i:
-//   the
-//                     thread has word lane % 4 of row lane / 4 of each
+//   matrices(to, at, lane)   four matrices of 8 rows of 16 bytes, at(8 i + r) is row r of matrix i: the
+//   thread
+//                     gets word lane % 4 of row lane / 4 of each
 //   tf32(bits)        of a number, rounded
 //   memory            shared memory
 namespace culprit::cuda {
@@ -79,7 +79,7 @@ class BlockReducer {
     constexpr int behind = Tile::stages - 1;  // what is multiplied is so many stages behind what is filled
     Step filled{place_.begin, 0, 0};
     prepare(filled);
-    int tile = place_.begin, left = task_.stages;
+    int tile = place_.begin, left = task_.steps;
     for (int i = 0; tile < place_.end; ++i) {
       block_.template wait<behind - 1>();
       block_.sync();
@@ -95,7 +95,7 @@ class BlockReducer {
       if (--left > 0) continue;
       fold(tile);
       ++tile;
-      left = task_.stages;
+      left = task_.steps;
     }
     finish(totals);
   }
@@ -114,8 +114,9 @@ class BlockReducer {
     const auto of_group = [&](const Factor<Element>& from) {
       return from.data + sample * from.sample + group * from.group;
     };
-    place.rows = of_group(problem_.rows) + static_cast<std::int64_t>(place.first_row) * problem_.rows.channel;
-    place.columns = of_group(problem_.columns);
+    place.rows =
+        of_group(task_.rows.from) + static_cast<std::int64_t>(place.first_row) * task_.rows.from.channel;
+    place.columns = of_group(task_.columns.from);
     place.begin = place.part * task_.part_tiles;
     place.end = min_of(task_.tiles, place.begin + task_.part_tiles);
     return place;
@@ -202,7 +203,7 @@ class BlockReducer {
              min_of(Tile::rows, problem_.row_count - place_.first_row), step, 0, 0, memory.row_items,
              memory.stages[stage].rows);
         fill(task_.columns, memory.column_starts[thread],
-             place_.columns + static_cast<std::int64_t>(tile.channel) * problem_.columns.channel,
+             place_.columns + static_cast<std::int64_t>(tile.channel) * task_.columns.from.channel,
              tile.channels, step, tile.y, tile.x, memory.column_items, memory.stages[stage].columns);
       });
     }

@@ -47,8 +47,9 @@ struct TensorProblem {
 };
 
 /// @param x  input of the use @param dy  gradient of its output, both of type T
-/// @returns  nothing for what the kernel has no rule for: embeddings, convolutions of three dimensions, and
-///           samples of more than 2^31 numbers or of none
+/// @returns  nothing for what the kernel has no rule for: embeddings, convolutions of three dimensions,
+/// strides
+///           above 1,024, and samples of more than 2^31 numbers or of none
 template <class T>
 [[nodiscard]] std::optional<TensorProblem<T>> problem_of(const visit::ParameterUse& use, const Layer& layer,
                                                          const at::Tensor& x, const at::Tensor& dy) {
@@ -87,6 +88,8 @@ template <class T>
                      .padding_x = of_axis(use.padding, 1, 0),
                      .dilation_y = of_axis(use.dilation, 0, 1),
                      .dilation_x = of_axis(use.dilation, 1, 1)};
+  constexpr int farthest = 1024;  // 32 of them fit the 16 bits that a position within a stage has
+  if (problem.numbers.stride_y > farthest || problem.numbers.stride_x > farthest) return std::nullopt;
   return problem;
 }
 

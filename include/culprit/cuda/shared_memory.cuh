@@ -5,7 +5,7 @@
 
 namespace culprit::cuda::detail {
 
-/// Where an item is, from where a stage of its plane begins, and where in shared memory it goes.
+/// The position of an item, from the first of its stage, and its place in the plane in shared memory.
 struct alignas(8) Item {
   int y;
   short x, to;

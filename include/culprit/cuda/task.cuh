@@ -32,15 +32,16 @@ struct Operand {
   [[nodiscard]] __host__ __device__ int items() const { return rows * vectors + padding_items; }
 };
 
-/// A problem, and how it is cut up. A column tile has columns of `inner` taps: of all, or of one.
+/// A problem, and how it is cut up. A column tile has either all taps of its channels, or one: then there is
+/// a tile for each tap, one after the other.
 template <class T>
 struct GradientTask {
   GradientProblem<T> problem;  ///< the whole of it
   Operand<T> rows, columns;
   int lines, run;        ///< a stage: rows of positions, and how many of each
-  int stages;            ///< of a column tile
-  int inner_y, inner_x;  ///< taps that share a plane of the columns
-  int outer;             ///< taps that do not: a tile for each, one after the other
+  int steps;             ///< stages of a column tile
+  int inner_y, inner_x;  ///< taps of a tile, which share a plane of the columns
+  int outer;             ///< tiles of the same channels
   int row_tiles;         ///< of a group
   int tiles;             ///< of columns
   int parts;             ///< blocks that share the columns of a tile's rows
@@ -83,7 +84,7 @@ template <class T>
 
 /// Which threads copy what: those side by side copy what lies side by side.
 template <class Tile, class T>
-void share(Operand<T>& of, int planes) {
+void assign_threads(Operand<T>& of, int planes) {
   of.planes_side_by_side = of.from.channel == 1 && of.from.x != 1;
   of.lanes = std::min(of.planes_side_by_side ? planes : of.items(), Tile::threads);
   of.item_step = of.planes_side_by_side ? Tile::threads / of.lanes : of.lanes;
@@ -93,9 +94,9 @@ void share(Operand<T>& of, int planes) {
 /// One tap: the terms of a stage, side by side.
 /// @param lines, run  of a stage, in the factor's own rows
 template <class Tile, class T>
-void lay_out_terms(Operand<T>& of, int lines, int run, bool even, int planes) {
+void lay_out_terms(Operand<T>& of, int lines, int run, bool may_be_vectors, int planes) {
   for (of.vector = Tile::vector; of.vector > 1; of.vector /= 2) {
-    if (even && is_aligned(of, of.vector) && run % of.vector == 0) break;
+    if (may_be_vectors && is_aligned(of, of.vector) && run % of.vector == 0) break;
   }
   of.rows = lines;
   of.vectors = run / of.vector;
@@ -105,7 +106,7 @@ void lay_out_terms(Operand<T>& of, int lines, int run, bool even, int planes) {
   of.row_pitch = run;
   of.pitch = Tile::pitch;
   of.padding_items = (round_up(lines * run, Tile::Multiply::depth) - lines * run) / of.vector;
-  share<Tile>(of, planes);
+  assign_threads<Tile>(of, planes);
 }
 
 /// All taps of a channel in one plane: what the positions of a stage see, each number once.
@@ -131,7 +132,7 @@ template <class Tile, class T>
   of.padding_items = 0;
   const int planes =
       std::min(problem.channel_count, ((Tile::columns - 1) / (8 * problem.taps_y * problem.taps_x) + 2) * 8);
-  share<Tile>(of, planes);
+  assign_threads<Tile>(of, planes);
   return of.items() <= most_items && planes * of.pitch <= Tile::columns * Tile::pitch;
 }
 
@@ -192,8 +193,13 @@ template <class Tile>
   GradientTask<typename Tile::Element> task{};
   const auto& problem = task.problem = detail::in_one_row(whole);
   task.columns.from = problem.columns;
-  task.columns.height = problem.columns_height;
-  task.columns.width = problem.columns_width;
+  // What no position sees is outside, for stages have positions that there are not, and 0 * NaN is NaN.
+  task.columns.height = std::clamp((problem.height - 1) * problem.stride_y +
+                                       (problem.taps_y - 1) * problem.dilation_y + 1 - problem.padding_y,
+                                   0, problem.columns_height);
+  task.columns.width = std::clamp((problem.width - 1) * problem.stride_x +
+                                      (problem.taps_x - 1) * problem.dilation_x + 1 - problem.padding_x,
+                                  0, problem.columns_width);
   task.columns.line_y = problem.stride_y;
   task.columns.line_x = 0;
   task.columns.run_x = problem.stride_x;
@@ -201,7 +207,7 @@ template <class Tile>
   task.rows.from = problem.rows;
   detail::lay_out_rows<Tile>(task);
 
-  task.stages = (problem.height + task.lines - 1) / task.lines * ((problem.width + task.run - 1) / task.run);
+  task.steps = (problem.height + task.lines - 1) / task.lines * ((problem.width + task.run - 1) / task.run);
   task.row_tiles = (problem.row_count + Tile::rows - 1) / Tile::rows;
   task.tiles = (task.columns_of(problem.channel_count) + Tile::columns - 1) / Tile::columns * task.outer;
   const std::int64_t undivided = std::int64_t{problem.samples} * problem.groups * task.row_tiles;
