@@ -42,11 +42,14 @@ struct Float32 {
 
   using Places = int2;  ///< of both terms
 
-  static constexpr int own_columns = 2;
+  static constexpr int own_columns = 2;  ///< that a thread has factors of
+  /// Which these are.
   static __host__ __device__ int own_column(int lane, int i) { return lane % 4 * 2 + i; }
+  /// Those of the terms that a thread has.
   static __host__ __device__ Places places(const int* terms, int /*lane*/) {
     return *reinterpret_cast<const Places*>(terms);
   }
+  /// Loads columns that share numbers with others.
   template <class Block>
   static __host__ __device__ void gather(const Block&, Columns& to, const float* from,
                                          const int (&begin)[own_columns], Places places) {

@@ -15,20 +15,27 @@ namespace culprit::cuda {
 /// where they begin.
 template <class T>
 struct Operand {
-  Factor<T> from;             ///< one plane for each of its channels
-  int height, width;          ///< outside of these are zeros
-  int line_y, line_x;         ///< from one row of positions to the next
-  int run_x;                  ///< from one position to the next
-  int rows, vectors;          ///< of a band
-  int vector;                 ///< elements
-  int step_y, step_x;         ///< from one row, or element, of a band to the next
-  int shift;                  ///< elements before the first that is needed, so that vectors are aligned
-  int padding_items;          ///< zeros behind the band, up to the terms of one multiplication
-  int row_pitch, pitch;       ///< in shared memory, of a band's rows and of planes
-  bool planes_side_by_side;   ///< threads side by side take planes side by side, not items
-  int lanes;                  ///< so many of them
-  int item_step, plane_step;  ///< from one copy of a thread to the next
+  Factor<T> from;            ///< one plane for each of its channels
+  int height;                ///< outside of it are zeros
+  int width;                 ///< outside of it are zeros
+  int line_y;                ///< from one row of positions to the next
+  int line_x;                ///< from one row of positions to the next
+  int run_x;                 ///< from one position to the next
+  int rows;                  ///< of a band
+  int vectors;               ///< of each
+  int vector;                ///< elements
+  int step_y;                ///< from one row of a band to the next
+  int step_x;                ///< from one element of these to the next
+  int shift;                 ///< elements before the first that is needed, so that vectors are aligned
+  int padding_items;         ///< zeros behind the band, up to the terms of one multiplication
+  int row_pitch;             ///< in shared memory, of a band's rows
+  int pitch;                 ///< in shared memory, of planes
+  bool planes_side_by_side;  ///< threads side by side take planes side by side, not items
+  int lanes;                 ///< so many of them
+  int item_step;             ///< from one item of a thread to the next
+  int plane_step;            ///< from one plane of a thread to the next
 
+  /// Of a plane.
   [[nodiscard]] __host__ __device__ int items() const { return rows * vectors + padding_items; }
 };
 
@@ -37,15 +44,18 @@ struct Operand {
 template <class T>
 struct GradientTask {
   GradientProblem<T> problem;  ///< the whole of it
-  Operand<T> rows, columns;
-  int lines, run;        ///< a stage: rows of positions, and how many of each
-  int steps;             ///< stages of a column tile
-  int inner_y, inner_x;  ///< taps of a tile, which share a plane of the columns
-  int outer;             ///< tiles of the same channels
-  int row_tiles;         ///< of a group
-  int tiles;             ///< of columns
-  int parts;             ///< blocks that share the columns of a tile's rows
-  int part_tiles;        ///< column tiles of each, but the last
+  Operand<T> rows;             ///< of the problem
+  Operand<T> columns;          ///< of the problem
+  int lines;                   ///< rows of positions of a stage
+  int run;                     ///< positions of each
+  int steps;                   ///< stages of a column tile
+  int inner_y;                 ///< taps of a tile, which share a plane of the columns
+  int inner_x;                 ///< taps of a tile, which share a plane of the columns
+  int outer;                   ///< tiles of the same channels
+  int row_tiles;               ///< of a group
+  int tiles;                   ///< of columns
+  int parts;                   ///< blocks that share the columns of a tile's rows
+  int part_tiles;              ///< column tiles of each, but the last
 
   /// Columns of G that have the inner taps of so many channels.
   [[nodiscard]] __host__ __device__ int columns_of(int channels) const {
