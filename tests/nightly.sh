@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . cmake/setup.sh tests
 
 build() {
-  cmake --preset release && cmake --build --preset release --target culprit reference_tests gpu_tests && cmake --preset asan &&
+  cmake --preset release && cmake --build --preset release --target culprit reference_tests gpu_tests cli_tests && cmake --preset asan &&
     cmake --build --preset asan
 }
 

@@ -53,6 +53,28 @@ struct InputGradient {
   }
 };
 
+namespace detail {
+
+/// A sample's standardized and boosted profile.
+struct Sight {
+  Profile profile;             ///< z
+  std::vector<Index> boosted;  ///< F
+  Eigen::VectorXd target;      ///< s'
+  double distance;             ///< D(z, s')
+};
+
+inline std::vector<InputGradient> input_gradients(const std::vector<Sight>& sights,
+                                                  const at::Tensor& gradients) {
+  std::vector<InputGradient> all;
+  for (std::size_t i = 0; i < sights.size(); ++i) {
+    const Sight& sight = sights[i];
+    all.push_back({gradients[static_cast<Index>(i)], sight.profile, sight.boosted, sight.distance});
+  }
+  return all;
+}
+
+}  // namespace detail
+
 /// Which pixels drive the culprits: section 2.3 of the paper.
 ///
 /// The units F that `selection` takes from the standardized profile z are multiplied by `boost`; the result
@@ -104,30 +126,24 @@ class InputSaliency {
   [[nodiscard]] std::vector<InputGradient> batch(const visit::Plan& plan, const at::Tensor& inputs,
                                                  const at::Tensor& targets, const Baseline& baseline) const {
     if (options_.noise_iters > 0) return averaged(plan, inputs, targets, baseline);
-    std::vector<std::vector<Sight>> sights(static_cast<std::size_t>(inputs.size(0)));  // by first sample
+    std::vector<std::vector<detail::Sight>> sights(
+        static_cast<std::size_t>(inputs.size(0)));  // by first sample
     const engine::Vjp result =
         profiler_.vjp(plan, inputs, targets, engine::Cotangent([&](const at::Tensor& profiles, Index first) {
-                        std::vector<Sight>& some = sights[static_cast<std::size_t>(first)];
-                        some = look(profiles, baseline);
-                        return slopes(profiles, baseline, some);
+                        const std::vector<Profile> z = profiler_.standardize(profiles, baseline);
+                        std::vector<detail::Sight>& some = sights[static_cast<std::size_t>(first)];
+                        some = look(z);
+                        return slopes(profiles, z, baseline, some);
                       }));
-    std::vector<Sight> all;
-    for (std::vector<Sight>& some : sights) std::move(some.begin(), some.end(), std::back_inserter(all));
-    return results(all, result.input_gradient);
+    std::vector<detail::Sight> all;
+    for (std::vector<detail::Sight>& some : sights) std::ranges::move(some, std::back_inserter(all));
+    return detail::input_gradients(all, result.input_gradient);
   }
 
  private:
-  /// A sample's standardized and boosted profile.
-  struct Sight {
-    Profile profile;
-    std::vector<Index> boosted;
-    Eigen::VectorXd target;  ///< s'
-    double distance;
-  };
-
-  [[nodiscard]] std::vector<Sight> look(const at::Tensor& profiles, const Baseline& baseline) const {
-    std::vector<Sight> sights;
-    for (const Profile& z : profiler_.standardize(profiles, baseline)) {
+  [[nodiscard]] std::vector<detail::Sight> look(std::span<const Profile> profiles) const {
+    std::vector<detail::Sight> sights;
+    for (const Profile& z : profiles) {
       std::vector<Index> boosted = z.select(selection_);
       Eigen::VectorXd target = z.values();
       for (const Index unit : boosted) target[unit] *= options_.boost;
@@ -137,17 +153,16 @@ class InputSaliency {
     return sights;
   }
 
-  /// dD/ds of each raw profile, towards the samples' s'.
-  [[nodiscard]] at::Tensor slopes(const at::Tensor& profiles, const Baseline& baseline,
-                                  std::span<const Sight> sights) const {
+  /// dD/ds of each raw profile, z when it is standardized, towards the samples' s'.
+  [[nodiscard]] at::Tensor slopes(const at::Tensor& profiles, std::span<const Profile> z,
+                                  const Baseline& baseline, std::span<const detail::Sight> sights) const {
     const RowMatrix raw = to_matrix(profiles);
-    const std::vector<Profile> standardized = profiler_.standardize(profiles, baseline);
     const auto& standardization = profiler_.standardization();
     at::Tensor result = at::empty({raw.rows(), raw.cols()}, at::dtype(at::kDouble));
     auto* const to = result.mutable_data_ptr<double>();
     for (Index row = 0; row < raw.rows(); ++row) {
       const auto sample = static_cast<std::size_t>(row);
-      const Eigen::VectorXd by_z = distance_.gradient(standardized[sample].values(), sights[sample].target);
+      const Eigen::VectorXd by_z = distance_.gradient(z[sample].values(), sights[sample].target);
       for (Index k = 0; k < raw.cols(); ++k) {
         to[row * raw.cols() + k] = by_z[k] * standardization.derivative(raw(row, k), baseline.statistics(k));
       }
@@ -158,7 +173,8 @@ class InputSaliency {
   [[nodiscard]] std::vector<InputGradient> averaged(const visit::Plan& plan, const at::Tensor& inputs,
                                                     const at::Tensor& targets,
                                                     const Baseline& baseline) const {
-    const std::vector<Sight> sights = look(profiler_.batch(plan, inputs, targets).profiles, baseline);
+    const std::vector<detail::Sight> sights =
+        look(profiler_.standardize(profiler_.batch(plan, inputs, targets).profiles, baseline));
     at::Tensor sum = at::zeros_like(inputs, plan.device());
     auto generator = at::detail::createCPUGenerator(options_.seed);
     for (Index i = 0; i < options_.noise_iters; ++i) {
@@ -167,21 +183,12 @@ class InputSaliency {
       const at::Tensor noisy = inputs + (options_.noise_std * noise).to(inputs.options());
       sum += profiler_
                  .vjp(plan, noisy, targets, engine::Cotangent([&](const at::Tensor& profiles, Index first) {
-                        return slopes(profiles, baseline,
+                        return slopes(profiles, profiler_.standardize(profiles, baseline), baseline,
                                       std::span(sights).subspan(static_cast<std::size_t>(first)));
                       }))
                  .input_gradient;
     }
-    return results(sights, sum / static_cast<double>(options_.noise_iters));
-  }
-
-  static std::vector<InputGradient> results(const std::vector<Sight>& sights, const at::Tensor& gradients) {
-    std::vector<InputGradient> all;
-    for (std::size_t i = 0; i < sights.size(); ++i) {
-      const Sight& sight = sights[i];
-      all.push_back({gradients[static_cast<Index>(i)], sight.profile, sight.boosted, sight.distance});
-    }
-    return all;
+    return detail::input_gradients(sights, sum / static_cast<double>(options_.noise_iters));
   }
 
   P profiler_;

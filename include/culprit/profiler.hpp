@@ -76,6 +76,93 @@ std::pair<at::Tensor, at::Tensor> inputs_and_targets(const Batch& batch) {
   }
 }
 
+// What does not depend on the policies is compiled once, not with each Profiler.
+
+inline void require_batch(const at::Tensor& inputs, const at::Tensor& targets) {
+  if (inputs.dim() == 0 || inputs.size(0) == 0) {
+    throw Error(ErrorCode::shape, "inputs", "[batch, ...] with at least one sample",
+                c10::str(inputs.sizes()));
+  }
+  if (targets.dim() == 0 || targets.size(0) != inputs.size(0)) {
+    throw Error(ErrorCode::shape, "targets", std::to_string(inputs.size(0)) + ", one for each sample",
+                c10::str(targets.sizes()));
+  }
+}
+
+/// @param first  place in the batch of the first profile
+inline void require_finite(const visit::Plan& plan, const at::Tensor& profiles, Index first = 0) {
+  if (at::isfinite(profiles).all().item<bool>()) return;
+  const at::Tensor place = at::isfinite(profiles).logical_not().nonzero()[0];
+  const Unit unit = plan.units->unit(place[1].item<Index>());
+  throw Error(ErrorCode::numeric,
+              "sample " + std::to_string(first + place[0].item<Index>()) + " of the batch",
+              "finite gradients",
+              "NaN or infinity in " + plan.units->layers()[static_cast<std::size_t>(unit.layer)].name);
+}
+
+/// @throws Error (model) in place of an exception of LibTorch that says that an operator has no derivative,
+/// the exception itself otherwise.
+[[noreturn]] inline void rethrow_underivable(const std::exception_ptr& thrown) {
+  try {
+    std::rethrow_exception(thrown);
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    const std::string_view reason = error.what();
+    if (reason.find("is not implemented") == std::string_view::npos) throw;
+    throw Error(ErrorCode::model, "model", "operators whose backward pass LibTorch can differentiate",
+                std::string(reason.substr(0, reason.find('\n'))));
+  }
+}
+
+/// The raw profiles of a hold-out set on their way into a baseline.
+class Fit {
+ public:
+  Fit(const visit::Plan& plan, bool needs_quantiles, const FitOptions& options)
+      : plan_(plan), options_(options), moments_(plan.units->size()) {
+    if (needs_quantiles) quantiles_.emplace(plan.units->size());
+  }
+
+  /// Those of a device are summed up while it computes the next batch.
+  void add(const at::Tensor& profiles) {
+    if (profiles.is_cpu()) {
+      sum(profiles);
+      return;
+    }
+    HostCopy copy(profiles);
+    if (before_) sum(before_->wait());
+    before_ = std::move(copy);
+  }
+
+  Baseline finish(Fingerprint mark) {
+    if (before_) sum(before_->wait());
+    const Index count = moments_.count();
+    if (count == 0) throw Error(ErrorCode::argument, "hold-out set", "at least one sample", "none");
+    return Baseline(plan_.units, moments_.total(), std::move(mark), std::move(quantiles_), seen_ - count);
+  }
+
+ private:
+  void sum(at::Tensor profiles) {
+    seen_ += profiles.size(0);
+    if (options_.non_finite == NonFinite::refuse) {
+      require_finite(plan_, profiles);
+    } else {
+      profiles = profiles.index_select(0, finite_samples(profiles).nonzero().squeeze(1));
+    }
+    const RowMatrix raw = to_matrix(profiles);
+    moments_.add(number_++, Moments::of_samples(raw));
+    if (quantiles_) quantiles_->add(raw);
+    if (options_.progress) options_.progress(seen_);
+  }
+
+  const visit::Plan& plan_;
+  const FitOptions& options_;
+  MomentsTree moments_;
+  std::optional<Quantiles> quantiles_;
+  std::optional<HostCopy> before_;
+  Index number_ = 0, seen_ = 0;
+};
+
 }  // namespace detail
 
 /// Finds the units to blame: composes a way to number gradients (aggregation), what counts as a unit
@@ -142,14 +229,14 @@ class Profiler {
   [[nodiscard]] engine::BatchResult batch(const visit::Plan& plan, const at::Tensor& inputs,
                                           const at::Tensor& targets) const {
     engine::BatchResult result = batch_as_is(plan, inputs, targets);
-    require_finite(plan, result.profiles);
+    detail::require_finite(plan, result.profiles);
     return result;
   }
 
   /// The same without a look at the gradients: a row with NaN or infinity is one that finite_samples tells.
   [[nodiscard]] engine::BatchResult batch_as_is(const visit::Plan& plan, const at::Tensor& inputs,
                                                 const at::Tensor& targets) const {
-    require_batch(inputs, targets);
+    detail::require_batch(inputs, targets);
     return engine_(plan, aggregation_, loss_, plan.brought(inputs), targets);
   }
 
@@ -159,20 +246,15 @@ class Profiler {
   /// @throws Error (model) naming an operator whose backward pass LibTorch cannot differentiate.
   [[nodiscard]] engine::Vjp vjp(const visit::Plan& plan, const at::Tensor& inputs, const at::Tensor& targets,
                                 const engine::Cotangent& cotangent) const {
-    require_batch(inputs, targets);
+    detail::require_batch(inputs, targets);
     try {
       return engine_.vjp(plan, aggregation_, loss_, plan.brought(inputs), targets,
                          engine::Cotangent([&](const at::Tensor& profiles, Index first) {
-                           require_finite(plan, profiles, first);
+                           detail::require_finite(plan, profiles, first);
                            return cotangent(profiles, first);
                          }));
-    } catch (const Error&) {
-      throw;
-    } catch (const std::exception& error) {
-      const std::string_view reason = error.what();
-      if (reason.find("is not implemented") == std::string_view::npos) throw;
-      throw Error(ErrorCode::model, "model", "operators whose backward pass LibTorch can differentiate",
-                  std::string(reason.substr(0, reason.find('\n'))));
+    } catch (...) {
+      detail::rethrow_underivable(std::current_exception());
     }
   }
 
@@ -190,38 +272,12 @@ class Profiler {
   [[nodiscard]] Baseline fit(M&& model, Loader&& loader, const FitOptions& options = {}) const {
     const visit::Plan plan = this->plan(model);
     Fingerprint mark = fingerprint(plan, options.preprocessing);
-    MomentsTree moments(plan.units->size());
-    std::optional<Quantiles> quantiles;
-    if (needs_quantiles(standardization_)) quantiles.emplace(plan.units->size());
-    Index number = 0, seen = 0;
-    const auto add = [&](at::Tensor profiles) {
-      seen += profiles.size(0);
-      if (options.non_finite == NonFinite::refuse) {
-        require_finite(plan, profiles);
-      } else {
-        profiles = profiles.index_select(0, finite_samples(profiles).nonzero().squeeze(1));
-      }
-      const RowMatrix raw = to_matrix(profiles);
-      moments.add(number++, Moments::of_samples(raw));
-      if (quantiles) quantiles->add(raw);
-      if (options.progress) options.progress(seen);
-    };
-    std::optional<detail::HostCopy> before;  // summed up while the device computes the next batch
+    detail::Fit sums(plan, needs_quantiles(standardization_), options);
     for (const auto& next : loader) {
       const auto [inputs, targets] = detail::inputs_and_targets(next);
-      const at::Tensor profiles = batch_as_is(plan, inputs, targets).profiles;
-      if (profiles.is_cpu()) {
-        add(profiles);
-        continue;
-      }
-      detail::HostCopy copy(profiles);
-      if (before) add(before->wait());
-      before = std::move(copy);
+      sums.add(batch_as_is(plan, inputs, targets).profiles);
     }
-    if (before) add(before->wait());
-    const Index count = moments.count();
-    if (count == 0) throw Error(ErrorCode::argument, "hold-out set", "at least one sample", "none");
-    return Baseline(plan.units, moments.total(), std::move(mark), std::move(quantiles), seen - count);
+    return sums.finish(std::move(mark));
   }
 
   /// Standardized profile (Eq. 2) of one sample.
@@ -293,28 +349,6 @@ class Profiler {
     const at::Tensor target = at::full({1}, sample.target, at::dtype(at::kLong));
     const RowMatrix row = to_matrix(batch(plan, sample.input.unsqueeze(0), target).profiles);
     return Profile(plan.units, row_of(row, 0));
-  }
-
-  static void require_batch(const at::Tensor& inputs, const at::Tensor& targets) {
-    if (inputs.dim() == 0 || inputs.size(0) == 0) {
-      throw Error(ErrorCode::shape, "inputs", "[batch, ...] with at least one sample",
-                  c10::str(inputs.sizes()));
-    }
-    if (targets.dim() == 0 || targets.size(0) != inputs.size(0)) {
-      throw Error(ErrorCode::shape, "targets", std::to_string(inputs.size(0)) + ", one for each sample",
-                  c10::str(targets.sizes()));
-    }
-  }
-
-  /// @param first  place in the batch of the first profile
-  static void require_finite(const visit::Plan& plan, const at::Tensor& profiles, Index first = 0) {
-    if (at::isfinite(profiles).all().template item<bool>()) return;
-    const at::Tensor place = at::isfinite(profiles).logical_not().nonzero()[0];
-    const Unit unit = plan.units->unit(place[1].template item<Index>());
-    throw Error(ErrorCode::numeric,
-                "sample " + std::to_string(first + place[0].template item<Index>()) + " of the batch",
-                "finite gradients",
-                "NaN or infinity in " + plan.units->layers()[static_cast<std::size_t>(unit.layer)].name);
   }
 
   A aggregation_;

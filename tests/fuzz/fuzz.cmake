@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 #
-# One fuzzer for each reader. As a test it makes a fixed number of runs from a fixed seed and the corpus, for a minute
-# at most. By hand it goes on for ever, and keeps what it finds in its first folder:
+# One fuzzer for each reader. As a test it makes a fixed number of runs from a fixed seed and the corpus, for twenty
+# seconds at most. By hand it goes on for ever, and keeps what it finds in its first folder:
 #   mkdir -p build/found && build/asan/bin/fuzz_json build/found tests/fuzz/corpus/json
 find_package(JPEG REQUIRED)
 find_package(PNG REQUIRED)
@@ -27,7 +27,7 @@ function(culprit_add_fuzzers header)
     file(GLOB corpus CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus/${reader}/*")
     list(JOIN corpus "," corpus)
     add_test(NAME fuzz/${reader}
-             COMMAND ${name} -seed=1 -runs=${arg_RUNS} -max_total_time=60 -max_len=8192 -timeout=300
+             COMMAND ${name} -seed=1 -runs=${arg_RUNS} -max_total_time=20 -max_len=8192 -timeout=300
                      "-artifact_prefix=${PROJECT_BINARY_DIR}/${name}-" "-seed_inputs=${corpus}")
     set_tests_properties(fuzz/${reader} PROPERTIES ${culprit_test_properties})
   endforeach()

@@ -11,7 +11,8 @@
 
 namespace culprit::test {
 
-/// Gives the target every file of its corpus whole, cut at every byte, and with every single bit flipped.
+/// Gives the target every file of its corpus whole; those that a person wrote also cut at every byte, and
+/// with every single bit flipped. Those that a fuzzer found, named by their SHA-1, are damaged already.
 /// Returns how many of the whole files were accepted.
 inline int replay(const std::string& name, bool (*target)(std::string_view)) {
   int accepted = 0;
@@ -20,6 +21,7 @@ inline int replay(const std::string& name, bool (*target)(std::string_view)) {
     CAPTURE(entry.path());
     const std::string bytes = read_bytes(entry.path());
     accepted += target(bytes) ? 1 : 0;
+    if (entry.path().filename().string().size() == 40) continue;
     for (std::size_t length = 0; length < bytes.size(); ++length) {
       // A copy of its own size, so that AddressSanitizer sees a read past the end.
       REQUIRE_NOTHROW(target(std::string{bytes, 0, length}));
