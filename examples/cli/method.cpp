@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// A unit of its own: each combination of aggregation, engine and loss is another engine to compile.
+// A unit of its own: each aggregation is another engine to compile.
 #include "cli/method.hpp"
 
 #include <utility>
@@ -9,8 +9,6 @@
 
 #include "culprit/aggregate/aggregate.hpp"
 #include "culprit/distance/distance.hpp"
-#include "culprit/engine/batched.hpp"
-#include "culprit/engine/loop.hpp"
 #include "culprit/loss/loss.hpp"
 #include "culprit/profiler.hpp"
 #include "culprit/standardize/standardize.hpp"
@@ -80,23 +78,21 @@ std::unique_ptr<const Method> make_method(const Options& options) {
   const AnyVisitor units = visitor(options.units);
   const select::LayerRange range = layer_range(options.layers);
 
-  const engine::Batched batched{
-      .workers = workers(options),
-      .chunk = has_batch_for_each_worker(options) ? static_cast<Index>(options.batch) : 0};
-  const auto compose = [&](auto aggregation, auto engine, auto loss) -> std::unique_ptr<const Method> {
-    auto profiler = Profiler(aggregation, standardization, units, engine, std::move(loss)).within(range);
-    return std::make_unique<ProfilerMethod<decltype(profiler)>>(std::move(profiler), settings);
-  };
+  const AnyEngine engine{
+      .one_by_one = options.engine == "loop",
+      .batched = {.workers = workers(options),
+                  .chunk = has_batch_for_each_worker(options) ? static_cast<Index>(options.batch) : 0}};
+  AnyLoss loss = AnyLoss::of(loss::CrossEntropy{});
+  if (options.target == "predicted") {
+    loss = AnyLoss::of(loss::AtTarget<loss::PredictedClass>{});
+  } else if (options.target != "label") {
+    loss = AnyLoss::of(loss::AtTarget<loss::GivenClass>{{std::stoll(options.target)}, {}});
+  }
   return with_policy<aggregate::MeanAbs, aggregate::Mean, aggregate::L2Norm, aggregate::MaxAbs,
                      aggregate::MedianAbs, aggregate::ParameterWise, aggregate::TensorMean>(
-      options.aggregate, [&](auto aggregation) -> std::unique_ptr<const Method> {
-        const auto with_loss = [&](auto loss) {
-          return options.engine == "loop" ? compose(aggregation, engine::Loop{}, std::move(loss))
-                                          : compose(aggregation, batched, std::move(loss));
-        };
-        if (options.target == "label") return with_loss(loss::CrossEntropy{});
-        if (options.target == "predicted") return with_loss(loss::AtTarget<loss::PredictedClass>{});
-        return with_loss(loss::AtTarget<loss::GivenClass>{{std::stoll(options.target)}, {}});
+      options.aggregate, [&](const auto& aggregation) -> std::unique_ptr<const Method> {
+        auto profiler = Profiler(aggregation, standardization, units, engine, loss).within(range);
+        return std::make_unique<ProfilerMethod<decltype(profiler)>>(std::move(profiler), settings);
       });
 }
 

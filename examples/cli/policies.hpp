@@ -11,10 +11,14 @@
 #include <string_view>
 #include <vector>
 
+#include <ATen/core/grad_mode.h>
 #include <Eigen/Core>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "culprit/concepts.hpp"
 #include "culprit/core/profile.hpp"
+#include "culprit/engine/batched.hpp"
+#include "culprit/engine/loop.hpp"
 #include "culprit/select/given.hpp"
 #include "culprit/select/layer_range.hpp"
 #include "culprit/select/random.hpp"
@@ -59,6 +63,64 @@ struct AnyDistance {
   std::function<Vector(const Vector&, const Vector&)> slope;
 };
 static_assert(DifferentiableDistance<AnyDistance>);
+
+struct AnyLoss {
+  static constexpr std::string_view name = "loss";
+  using Function = std::function<at::Tensor(const at::Tensor&, const at::Tensor&)>;
+
+  template <Loss L>
+  static AnyLoss of(const L& loss) {
+    return {[loss](const at::Tensor& o, const at::Tensor& t) { return loss(o, t); },
+            [loss](const at::Tensor& o, const at::Tensor& t) { return loss.gradient(o, t); }, describe(loss)};
+  }
+
+  /// One whose gradient autograd finds.
+  static AnyLoss of(const Function& loss, std::string text) {
+    return {loss,
+            [loss](const at::Tensor& outputs, const at::Tensor& targets) {
+              const at::AutoGradMode with_grad(true);
+              const bool kept = outputs.requires_grad();
+              const at::Tensor at = kept ? outputs : outputs.clone().requires_grad_(true);
+              return torch::autograd::grad({loss(at, targets).sum()}, {at}, {}, /*retain_graph=*/kept,
+                                           /*create_graph=*/kept)[0];
+            },
+            std::move(text)};
+  }
+
+  at::Tensor operator()(const at::Tensor& outputs, const at::Tensor& targets) const {
+    return value(outputs, targets);
+  }
+  [[nodiscard]] at::Tensor gradient(const at::Tensor& outputs, const at::Tensor& targets) const {
+    return slope(outputs, targets);
+  }
+  [[nodiscard]] std::string description() const { return text; }
+
+  Function value, slope;
+  std::string text;
+};
+static_assert(Loss<AnyLoss>);
+
+/// Batched falls back to Loop, so both are compiled in any case.
+struct AnyEngine {
+  bool one_by_one = false;
+  engine::Batched batched{};
+
+  template <Aggregation A, Loss L>
+  [[nodiscard]] engine::BatchResult operator()(const visit::Plan& plan, const A& aggregation, const L& loss,
+                                               const at::Tensor& inputs, const at::Tensor& targets) const {
+    return one_by_one ? engine::Loop{}(plan, aggregation, loss, inputs, targets)
+                      : batched(plan, aggregation, loss, inputs, targets);
+  }
+
+  template <DifferentiableAggregation A, Loss L>
+  [[nodiscard]] engine::Vjp vjp(const visit::Plan& plan, const A& aggregation, const L& loss,
+                                const at::Tensor& inputs, const at::Tensor& targets,
+                                const engine::Cotangent& cotangent) const {
+    return one_by_one ? engine::Loop{}.vjp(plan, aggregation, loss, inputs, targets, cotangent)
+                      : batched.vjp(plan, aggregation, loss, inputs, targets, cotangent);
+  }
+};
+static_assert(DifferentiableEngine<AnyEngine>);
 
 struct AnySelection {
   static constexpr std::string_view name = "any";

@@ -72,7 +72,7 @@ std::shared_ptr<Method> make_named(const std::string& aggregation, const Setting
       aggregation, [&](const auto& policy) { return make_method(policy, settings); });
 }
 
-Settings make_settings(const std::string& standardization, const AnyLoss& loss, const std::string& units,
+Settings make_settings(const std::string& standardization, const cli::AnyLoss& loss, const std::string& units,
                        const std::string& layers, const std::string& engine, Index workers) {
   if (engine != "batched" && engine != "loop")
     throw Error(ErrorCode::argument, "engine", "one of batched, loop", "'" + engine + "'");
@@ -86,9 +86,9 @@ Settings make_settings(const std::string& standardization, const AnyLoss& loss, 
           {.one_by_one = engine == "loop", .batched = {.workers = workers}}};
 }
 
-AnyLoss named_loss(const std::string& name) {
-  if (name == "cross_entropy") return AnyLoss::of(loss::CrossEntropy{});
-  if (name == "predicted") return AnyLoss::of(loss::AtTarget<loss::PredictedClass>{});
+cli::AnyLoss named_loss(const std::string& name) {
+  if (name == "cross_entropy") return cli::AnyLoss::of(loss::CrossEntropy{});
+  if (name == "predicted") return cli::AnyLoss::of(loss::AtTarget<loss::PredictedClass>{});
   throw Error(ErrorCode::argument, "loss", "cross_entropy, predicted, a class or a function",
               "'" + name + "'");
 }
@@ -247,13 +247,13 @@ void bind_baseline(py::module_& module) {
 }
 
 void bind_method(py::module_& module) {
-  py::class_<AnyLoss>(module, "Loss")
+  py::class_<cli::AnyLoss>(module, "Loss")
       .def(py::init(released(&named_loss)))
       .def(py::init(released(+[](Index index) {
-        return AnyLoss::of(loss::AtTarget<loss::GivenClass>{{index}, {}});
+        return cli::AnyLoss::of(loss::AtTarget<loss::GivenClass>{{index}, {}});
       })))
-      .def(py::init(released(+[](const AnyLoss::Function& function, const std::string& text) {
-        return AnyLoss::of(function, text);
+      .def(py::init(released(+[](const cli::AnyLoss::Function& function, const std::string& text) {
+        return cli::AnyLoss::of(function, text);
       })));
   py::class_<Settings>(module, "Settings").def(py::init(released(&make_settings)));
   py::class_<visit::ModelView>(module, "ModelView")
