@@ -18,8 +18,8 @@ struct Shape {
   cu::Index batch, inputs, outputs, side, taps, stride, groups;
 };
 
-struct Job {
-  Job(const Shape& shape, at::MemoryFormat format)
+struct ConvolutionJob {
+  ConvolutionJob(const Shape& shape, at::MemoryFormat format)
       : x(torch::randn({shape.batch, shape.inputs, shape.side, shape.side}).contiguous(format)),
         weight(torch::randn({shape.outputs, shape.inputs / shape.groups, shape.taps, shape.taps})
                    .contiguous(format)),
@@ -47,7 +47,7 @@ struct Job {
 };
 
 void saliency(benchmark::State& state, const Shape& shape, at::MemoryFormat format) {
-  Job job(shape, format);
+  ConvolutionJob job(shape, format);
   const cu::aggregate::MeanAbs mean_abs;
   for ([[maybe_unused]] const auto turn : state) {
     cu::engine::FusedOnCpu{}(mean_abs, job.use, job.layer, job.x, job.dy, job.profiles);
@@ -57,7 +57,7 @@ void saliency(benchmark::State& state, const Shape& shape, at::MemoryFormat form
 }
 
 void weight_gradient(benchmark::State& state, const Shape& shape, at::MemoryFormat format) {
-  const Job job(shape, format);
+  const ConvolutionJob job(shape, format);
   for ([[maybe_unused]] const auto turn : state) {
     const auto gradient = std::get<1>(
         at::convolution_backward(job.dy, job.x, job.weight, c10::nullopt, job.use.stride, job.use.padding,

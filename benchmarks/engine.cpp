@@ -11,8 +11,9 @@ namespace {
 
 namespace cu = culprit;
 
-struct Job {
-  Job(const std::string& network, std::vector<std::int64_t> shape) : model(cu::zoo::make_model(network)) {
+struct EngineJob {
+  EngineJob(const std::string& network, std::vector<std::int64_t> shape)
+      : model(cu::zoo::make_model(network)) {
     torch::manual_seed(1);
     model->eval();
     inputs = torch::randn(shape);
@@ -27,7 +28,7 @@ struct Job {
 
 void training_step(benchmark::State& state, const std::string& network,
                    const std::vector<std::int64_t>& shape) {
-  const Job job(network, shape);
+  const EngineJob job(network, shape);
   for ([[maybe_unused]] const auto turn : state) {
     job.model->zero_grad();
     torch::nn::functional::cross_entropy(job.model->forward(job.inputs), job.labels).backward();
@@ -37,7 +38,7 @@ void training_step(benchmark::State& state, const std::string& network,
 
 /// Channels last, with a worker for each thread.
 void workers(benchmark::State& state, const std::string& network, const std::vector<std::int64_t>& shape) {
-  const Job job(network, shape);
+  const EngineJob job(network, shape);
   const cu::Profiler profiler{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
                               cu::engine::Batched{.workers = at::get_num_threads()}};
   const auto plan = profiler.plan(job.model);
@@ -49,7 +50,7 @@ void workers(benchmark::State& state, const std::string& network, const std::vec
 
 template <class Engine>
 void profiles(benchmark::State& state, const std::string& network, const std::vector<std::int64_t>& shape) {
-  const Job job(network, shape);
+  const EngineJob job(network, shape);
   const cu::Profiler profiler{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
                               Engine{}};
   const auto plan = profiler.plan(job.model);
@@ -67,7 +68,7 @@ cu::Moments unit_moments(cu::Index units) {
 template <class Engine>
 void input_saliency(benchmark::State& state, const std::string& network,
                     const std::vector<std::int64_t>& shape) {
-  const Job job(network, shape);
+  const EngineJob job(network, shape);
   const cu::Profiler profiler{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, cu::visit::ConvFilters{},
                               Engine{}};
   const auto plan = profiler.plan(job.model);

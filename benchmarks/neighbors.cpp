@@ -15,12 +15,12 @@ namespace {
 
 namespace cu = culprit;
 
-constexpr cu::Index profiles = 10'000;
+constexpr cu::Index stored = 10'000;
 constexpr cu::Index units = 2'032;
 
 void neighbors(benchmark::State& state, bool among_themselves) {
   torch::manual_seed(1);
-  const torch::Tensor table = torch::randn({profiles, units});
+  const torch::Tensor table = torch::randn({stored, units});
   const torch::Tensor copy = table.clone();
   cu::Layer layer;
   layer.name = "all";
@@ -38,7 +38,7 @@ void neighbors(benchmark::State& state, bool among_themselves) {
   for ([[maybe_unused]] const auto turn : state) {
     benchmark::DoNotOptimize(cu::Neighbors{}(queries, rows, {.k = 10}).data());
   }
-  state.SetItemsProcessed(state.iterations() * profiles);
+  state.SetItemsProcessed(state.iterations() * stored);
 }
 
 BENCHMARK_CAPTURE(neighbors, among_themselves, true)->UseRealTime()->Unit(benchmark::kMillisecond);

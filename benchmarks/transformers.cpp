@@ -100,8 +100,8 @@ struct Weights {
 };
 
 template <class Network>
-struct Job {
-  Job() {
+struct TransformerJob {
+  TransformerJob() {
     torch::manual_seed(1);
     model = std::make_shared<Network>();
     model->eval();
@@ -114,7 +114,7 @@ struct Job {
 
 template <class Network>
 void training_step(benchmark::State& state) {
-  const Job<Network> job;
+  const TransformerJob<Network> job;
   const auto step = [&] {
     job.model->zero_grad();
     torch::nn::functional::cross_entropy(job.model->forward(job.inputs), job.labels).backward();
@@ -126,7 +126,7 @@ void training_step(benchmark::State& state) {
 
 template <class Network>
 void profiles(benchmark::State& state, const cu::engine::Batched& engine) {
-  const Job<Network> job;
+  const TransformerJob<Network> job;
   const cu::Profiler profiler{cu::aggregate::MeanAbs{}, cu::standardize::ZScore{}, Weights{}, engine};
   const auto plan = profiler.plan(job.model);
   const auto batch = [&] { return profiler.batch(plan, job.inputs, job.labels).profiles; };

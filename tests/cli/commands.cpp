@@ -29,7 +29,7 @@ using culprit::test::with;
 using culprit::test::Workspace;
 namespace io = culprit::io;
 
-constexpr std::size_t classes = 10;
+constexpr std::size_t class_count = 10;
 
 io::Json metadata(const io::Safetensors& file, const std::string& key) {
   return io::parse_json(file.metadata().at(key), key);
@@ -53,9 +53,9 @@ struct Profiles {
 
   /// softmax of the logits
   [[nodiscard]] double confidence(std::size_t row, std::size_t of_class) const {
-    const double* outputs = logits.data() + row * classes;
+    const double* outputs = logits.data() + row * class_count;
     double sum = 0;
-    for (std::size_t i = 0; i < classes; ++i) sum += std::exp(outputs[i] - outputs[of_class]);
+    for (std::size_t i = 0; i < class_count; ++i) sum += std::exp(outputs[i] - outputs[of_class]);
     return 1 / sum;
   }
 
@@ -123,7 +123,7 @@ TEST_CASE("fit, profile and explain agree with each other and with the definitio
           "t10k-images-idx3-ubyte#" + std::to_string(row));
     CHECK(profiles.label[row] == Workspace::label(row));
     CHECK(static_cast<std::size_t>(profiles.prediction[row]) ==
-          largest(&profiles.logits[row * classes], classes));
+          largest(&profiles.logits[row * class_count], class_count));
     const double likelihood = profiles.confidence(row, static_cast<std::size_t>(profiles.label[row]));
     CHECK(profiles.loss[row] == Approx(-std::log(likelihood)).epsilon(1e-10));
     if (profiles.label[row] != profiles.prediction[row]) wrong.push_back(row);

@@ -18,12 +18,15 @@
 #include "cli/workspace.hpp"
 #include "culprit/io/checkpoint.hpp"
 #include "culprit/io/safetensors.hpp"
+#include "support/not_finite.hpp"
 
 namespace {
 
 using culprit::test::Arguments;
 using culprit::test::BadInput;
 using culprit::test::check;
+using culprit::test::infinity;
+using culprit::test::not_a_number;
 using culprit::test::read_bytes;
 using culprit::test::succeed;
 using culprit::test::with;
@@ -99,7 +102,6 @@ std::string raw(const std::string& header, const std::string& data = "") {
 }
 
 constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
 

@@ -29,7 +29,7 @@ const std::vector<std::string> columns{"selection",       "share",        "sampl
                                        "saliency_change", "saliency_low", "saliency_high", "wrong_t",
                                        "wrong_p",         "true_t",       "true_p"};
 
-constexpr std::size_t wrong = 3;
+constexpr std::size_t mistakes = 3;
 
 /// A bag, trousers and a shirt by turns, as bright as their number; the first three with one another's
 /// labels.
@@ -46,7 +46,7 @@ void write_clothes(const Workspace& workspace) {
         images += static_cast<char>(lit[i % 3] ? 190 + i : 0);
       }
     }
-    labels += static_cast<char>(classes[(i < wrong ? i + 1 : i) % 3]);
+    labels += static_cast<char>(classes[(i < mistakes ? i + 1 : i) % 3]);
   }
   culprit::test::write_bytes(workspace / "digits/t10k-images-idx3-ubyte", images);
   culprit::test::write_bytes(workspace / "digits/t10k-labels-idx1-ubyte", labels);
@@ -82,7 +82,7 @@ TEST_CASE("the mask experiment replaces salient and random pixels of the wrong s
     REQUIRE(rows[i].size() == columns.size());
     CHECK(std::vector(rows[i].begin(), rows[i].begin() + 2) == begins[i - 1]);
     const std::vector<double> values = numbers(rows[i]);
-    CHECK(values[0] == wrong);
+    CHECK(values[0] == mistakes);
     for (const std::size_t mean : {1U, 4U, 7U, 10U}) {
       CHECK(values[mean + 1] <= values[mean]);
       CHECK(values[mean] <= values[mean + 2]);
@@ -99,7 +99,7 @@ TEST_CASE("the mask experiment replaces salient and random pixels of the wrong s
 
   const io::Json json = io::parse_json(read_bytes(workspace / "results/mask.json"), "mask.json");
   CHECK(json.at("samples").as_int() == Workspace::samples);
-  CHECK(json.at("wrong").as_int() == wrong);
+  CHECK(json.at("wrong").as_int() == mistakes);
   CHECK(json.at("filters").as_string() == "top:5");
   CHECK(json.at("rows").size() == 4);
   CHECK(json.at("rows")[1].at("wrong_change").as_double() == numbers(rows[2])[1]);
@@ -162,11 +162,11 @@ TEST_CASE("the mask experiment keeps boxes untouched", "[cli]") {
     return numbers(rows[1]);
   };
   // With a box around everything nothing changes.
-  const std::vector<double> nothing = table("0,0,28,28\n", wrong);
+  const std::vector<double> nothing = table("0,0,28,28\n", mistakes);
   for (std::size_t i = 1; i <= 12; ++i) CHECK(nothing[i] == 0);
   const std::vector<double> everything = table("", 0);
   const std::vector<double> one = table("0,0,28,28\n", 1);
-  const std::vector<double> half = table("0,0,14,28\n", wrong);
+  const std::vector<double> half = table("0,0,14,28\n", mistakes);
   CHECK(everything[1] < 0);
   for (const std::vector<double>& some : {one, half}) {
     CHECK(some != everything);

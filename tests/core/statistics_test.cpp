@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <random>
 #include <span>
 #include <vector>
@@ -11,15 +10,15 @@
 #include <culprit/core/statistics.hpp>
 
 #include "io/error_of.hpp"
+#include "support/not_finite.hpp"
 
 using namespace culprit;
 using culprit::test::error_of;
+using culprit::test::infinity;
+using culprit::test::not_a_number;
 using culprit::test::seed;
 
 namespace {
-
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// As many differences as asked for, with that mean and a standard error of 1: their t is the mean.
 std::vector<double> with_t(double t, std::size_t count) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <initializer_list>
-#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -11,10 +10,9 @@
 #include <Eigen/Core>
 #include <culprit/core/units.hpp>
 
-namespace culprit::test {
+#include "support/not_finite.hpp"
 
-inline constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-inline constexpr double infinity = std::numeric_limits<double>::infinity();
+namespace culprit::test {
 
 inline Layer layer(std::string name, Index count, Index size) {
   Layer made;

@@ -19,14 +19,14 @@ namespace {
 using namespace culprit;
 
 constexpr int processes = 4;
-constexpr std::size_t size = 9'000'000;
+constexpr std::size_t part_size = 9'000'000;
 constexpr int skipped = 77;
 
 /// What rank 0 writes in the end, all that it gathered in a round.
 std::string gathered_in(int round) {
   std::string all;
   for (const int part : {round, round + 10}) {
-    for (int rank = 0; rank < processes; ++rank) all += test::part_of(rank, size, part);
+    for (int rank = 0; rank < processes; ++rank) all += test::part_of(rank, part_size, part);
   }
   return all;
 }
@@ -41,7 +41,7 @@ int shell(const std::string& commands) {
 
 /// The program of one process. @param dying  the rank that kills itself in the first round; none if negative
 std::string member(const test::TemporaryFolder& folder, int dying = -1) {
-  return CULPRIT_MEMBER " " + folder.path().string() + ' ' + std::to_string(size) + ' ' +
+  return CULPRIT_MEMBER " " + folder.path().string() + ' ' + std::to_string(part_size) + ' ' +
          std::to_string(dying);
 }
 
@@ -50,7 +50,7 @@ void check_gathered(const test::TemporaryFolder& folder, int round) {
   CHECK((test::read_bytes(folder / ("parts" + std::to_string(round + 10))) == gathered_in(round)));
 }
 
-const std::string torchrun = CULPRIT_PYTHON " -m torch.distributed.run --no-python --nproc-per-node 4 ";
+const std::string run_torchrun = CULPRIT_PYTHON " -m torch.distributed.run --no-python --nproc-per-node 4 ";
 const std::string two_machines =
     "bash " CULPRIT_SOURCE_DIR "/tests/distributed/two_machines.sh " CULPRIT_PYTHON " ";
 
@@ -80,7 +80,7 @@ TEST_CASE("torchrun's processes gather their parts", "[distributed]") {
   if (const auto found = options.find("PORT"); found != std::string::npos)
     options.replace(found, 4, std::to_string(test::free_port()));
   const test::TemporaryFolder folder;
-  REQUIRE(shell(torchrun + options + member(folder)) == 0);
+  REQUIRE(shell(run_torchrun + options + member(folder)) == 0);
   check_gathered(folder, 0);
 }
 
@@ -89,8 +89,8 @@ TEST_CASE("a job ends right after torchrun has restarted it", "[distributed]") {
   const int dying = GENERATE(0, 2);
   CAPTURE(dying);
   const test::TemporaryFolder folder;
-  REQUIRE(shell(torchrun + "--standalone --local-addr 127.0.0.1 --max-restarts 1 " + member(folder, dying)) ==
-          0);
+  REQUIRE(shell(run_torchrun + "--standalone --local-addr 127.0.0.1 --max-restarts 1 " +
+                member(folder, dying)) == 0);
   check_gathered(folder, 1);
 }
 

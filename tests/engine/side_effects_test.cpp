@@ -12,7 +12,7 @@ using namespace culprit::test;
 
 namespace {
 
-constexpr double tolerance = 1e-10;
+constexpr double restored_tolerance = 1e-10;
 
 /// A network whose parameters are partly frozen and whose forward pass, or its output, can be made to fail.
 struct FragileImpl : torch::nn::Module {
@@ -298,7 +298,7 @@ TEST_CASE("Several copies of the library work in one process", "[engine]") {
       engine::Loop{}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets).profiles;
   const Warnings warnings;
   const at::Tensor first = one.profile(model, inputs, targets);
-  CHECK(worst(*plan.units, first, expected) <= tolerance);
+  CHECK(worst(*plan.units, first, expected) <= restored_tolerance);
   CHECK(at::equal(two.profile(model, inputs, targets), first));
   CHECK(at::equal(
       engine::Batched{}(plan, aggregate::MeanAbs{}, loss::CrossEntropy{}, inputs, targets).profiles, first));

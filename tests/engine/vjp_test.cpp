@@ -9,7 +9,7 @@ using namespace culprit::test;
 namespace {
 
 // Second derivatives add the roundings of two passes to those of the profiles' bound of 1e-10.
-constexpr double tolerance = 1e-9;
+constexpr double vjp_tolerance = 1e-9;
 
 double random_difference(const RandomNet& net, Index aggregation, Index block_bytes) {
   const engine::Batched batched{block_bytes};
@@ -64,7 +64,7 @@ TEST_CASE("Batched and Loop have the same products over 200 random layer configu
                           << net.description.str());
     const Index block_bytes = dice.chance(2) ? engine::Batched{}.block_bytes : dice.between(1, 20'000);
     const double apart = random_difference(net, dice.between(0, 9), block_bytes);
-    CHECK(apart <= tolerance);
+    CHECK(apart <= vjp_tolerance);
     largest = std::max(largest, apart);
   }
   CHECK(warnings.messages == std::vector<std::string>{});
@@ -92,16 +92,16 @@ TEST_CASE("Products hold for weights in several layers, any loss, and layers tha
       const engine::Batched batched{block_bytes};
       const auto check = [&](auto loss) {
         CHECK(vjp_batched_against_loop(model, inputs, targets, visit::AllWeights{}, aggregate::MeanAbs{},
-                                       loss, batched) <= tolerance);
+                                       loss, batched) <= vjp_tolerance);
       };
       check(loss::CrossEntropy{});
       check(PlainCrossEntropy{});
       check(Negated{});
       check(loss::AtTarget<loss::PredictedClass>{});
     }
-    CHECK(vjp_batched_against_loop(model, inputs, targets, visit::ConvFilters{}) <= tolerance);
+    CHECK(vjp_batched_against_loop(model, inputs, targets, visit::ConvFilters{}) <= vjp_tolerance);
     CHECK(vjp_batched_against_loop(model, inputs, targets, visit::LinearNeurons{}, aggregate::L2Norm{}) <=
-          tolerance);
+          vjp_tolerance);
   }
 }
 
@@ -112,7 +112,7 @@ TEST_CASE("Products hold for a bias that depends on the input", "[engine]") {
     return at::conv2d(x, w, x.narrow(1, 0, 1).mean({0, 1, 2}).narrow(0, 0, 4)).tanh().mean({2, 3});
   });
   CHECK(vjp_batched_against_loop(model, normal({1, 3, 7, 7}), classes(1, 4), visit::ConvFilters{}) <=
-        tolerance);
+        vjp_tolerance);
 }
 
 TEST_CASE("Products are 0 where nothing depends on the input, and integers have none", "[engine]") {
@@ -167,8 +167,8 @@ def forward(self, x):
   };
   const at::Tensor expected = run(engine::Loop{}, eager);
   const Warnings warnings;
-  CHECK(at::allclose(run(engine::Batched{}, visit::view(module)), expected, tolerance, 1e-14));
-  CHECK(at::allclose(run(engine::Loop{}, visit::view(module)), expected, tolerance, 1e-14));
+  CHECK(at::allclose(run(engine::Batched{}, visit::view(module)), expected, vjp_tolerance, 1e-14));
+  CHECK(at::allclose(run(engine::Loop{}, visit::view(module)), expected, vjp_tolerance, 1e-14));
   CHECK(warnings.messages.empty());
 }
 
@@ -206,8 +206,8 @@ TEST_CASE("Products go through operators that LibTorch differentiates once only"
       return at::scaled_dot_product_attention(a, b, c);
     });
     const auto check = [&](const engine::Vjp& found) {
-      CHECK(at::allclose(found.batch.profiles, expected.batch.profiles, tolerance, 1e-14));
-      CHECK(at::allclose(found.input_gradient, expected.input_gradient, tolerance, 1e-14));
+      CHECK(at::allclose(found.batch.profiles, expected.batch.profiles, vjp_tolerance, 1e-14));
+      CHECK(at::allclose(found.input_gradient, expected.input_gradient, vjp_tolerance, 1e-14));
     };
     check(run(engine::Batched{}, fused));
     check(run(engine::Loop{}, fused));

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 #include <cstddef>
-#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "figures/contact_sheet.hpp"
 #include "io/error_of.hpp"
 #include "support/catch.hpp"
+#include "support/not_finite.hpp"
 
 namespace {
 
@@ -19,10 +19,9 @@ using figures::SheetPicture;
 using figures::SheetRow;
 using test::error_of;
 using test::flaw;
+using test::infinity;
+using test::not_a_number;
 using test::numbers;
-
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 /// A cat taken for a dog, with neighbours of the same pair, of the reversed pair and of neither.
 SheetRow row() {

@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <random>
 #include <regex>
 #include <string>
@@ -18,6 +17,7 @@
 #include "figures/top_units.hpp"
 #include "io/error_of.hpp"
 #include "support/catch.hpp"
+#include "support/not_finite.hpp"
 
 namespace {
 
@@ -28,11 +28,10 @@ using figures::Series;
 using test::error_of;
 using test::explained_sample;
 using test::flaw;
+using test::infinity;
+using test::not_a_number;
 using test::numbers;
 using test::stretches;
-
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 std::vector<double> noise(std::size_t count, std::uint32_t salt = 0) {
   std::mt19937 random(test::seed() + salt);

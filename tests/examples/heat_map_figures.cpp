@@ -19,6 +19,7 @@
 #include "figures/heat_map_figure.hpp"
 #include "io/error_of.hpp"
 #include "support/catch.hpp"
+#include "support/not_finite.hpp"
 
 namespace {
 
@@ -31,9 +32,8 @@ using figures::HeatValues;
 using figures::Rgb;
 using test::error_of;
 using test::flaw;
-
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
+using test::infinity;
+using test::not_a_number;
 
 /// CIE 1976 lightness, 0 to 100, of an sRGB colour.
 double lightness(const Rgb& colour) {

@@ -2,7 +2,6 @@
 #include <cstddef>
 #include <cstdlib>
 #include <iostream>
-#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "figures/report_page.hpp"
 #include "io/error_of.hpp"
 #include "support/catch.hpp"
+#include "support/not_finite.hpp"
 #include "support/temporary_folder.hpp"
 
 namespace {
@@ -21,10 +21,9 @@ using figures::PageTable;
 using figures::ReportPage;
 using test::error_of;
 using test::flaw;
+using test::infinity;
+using test::not_a_number;
 using test::outward_addresses;
-
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 figures::ExplainedSample sample() {
   return {.name = "dog/0121.jpg",

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +12,7 @@
 #include "figures/top_units.hpp"
 #include "io/error_of.hpp"
 #include "support/catch.hpp"
+#include "support/not_finite.hpp"
 
 namespace {
 
@@ -20,11 +20,10 @@ using namespace culprit;
 using test::error_of;
 using test::explained_sample;
 using test::flaw;
+using test::infinity;
+using test::not_a_number;
 using test::numbers;
 using test::outward_addresses;
-
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 }  // namespace
 

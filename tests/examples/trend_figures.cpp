@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <limits>
 #include <regex>
 #include <string>
 #include <string_view>
@@ -13,6 +12,7 @@
 #include "figures/trend_figure.hpp"
 #include "io/error_of.hpp"
 #include "support/catch.hpp"
+#include "support/not_finite.hpp"
 
 namespace {
 
@@ -23,11 +23,10 @@ using figures::Trend;
 using figures::TrendOptions;
 using test::error_of;
 using test::flaw;
+using test::infinity;
+using test::not_a_number;
 using test::numbers;
 using test::stretches;
-
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
-constexpr double infinity = std::numeric_limits<double>::infinity();
 
 const std::vector<Tick> four{{1, "1"}, {10, "10"}, {30, "30"}, {100, "100"}};
 const std::vector<double> falling{-0.1, -0.2, -0.3, -0.5};

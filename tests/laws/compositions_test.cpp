@@ -9,10 +9,10 @@ using namespace culprit::test;
 
 namespace {
 
-constexpr double tolerance = 1e-9;
+constexpr double rounding = 1e-9;
 
-struct Bench {
-  Bench() {
+struct LawBench {
+  LawBench() {
     torch::manual_seed(seed());
     model = torch::nn::Sequential(torch::nn::Conv2d(torch::nn::Conv2dOptions(2, 4, 3).padding(1)),
                                   torch::nn::BatchNorm2d(4), torch::nn::ReLU(torch::nn::ReLUOptions(true)),
@@ -85,9 +85,9 @@ double apart(const Eigen::VectorXd& a, const Eigen::VectorXd& b) {
 void check_profile(const std::string& composition, const Baseline& baseline, const Moments& moments,
                    const Profile& profile, const Eigen::VectorXd& expected) {
   INFO(composition);
-  CHECK(apart(baseline.mean(), moments.mean()) <= tolerance);
-  CHECK(apart(baseline.stddev(), moments.stddev()) <= tolerance);
-  CHECK(apart(profile.values(), expected) <= tolerance);
+  CHECK(apart(baseline.mean(), moments.mean()) <= rounding);
+  CHECK(apart(baseline.stddev(), moments.stddev()) <= rounding);
+  CHECK(apart(profile.values(), expected) <= rounding);
 }
 
 void check_saliency(const std::string& composition, const InputGradient& came,
@@ -97,14 +97,14 @@ void check_saliency(const std::string& composition, const InputGradient& came,
   CHECK(came.distance == Approx(distance).epsilon(1e-9));
   const double largest = expected.abs().max().item<double>();
   CHECK(largest > 0.0);
-  CHECK((came.gradient - expected).abs().max().item<double>() <= tolerance * largest);
+  CHECK((came.gradient - expected).abs().max().item<double>() <= rounding * largest);
 }
 
 }  // namespace
 
 TEMPLATE_LIST_TEST_CASE("Every composition gives what its parts give", "[laws]", Aggregations) {
   const TestType aggregation{};
-  Bench bench;
+  LawBench bench;
   int compositions = 0;
   std::vector<std::function<Index(at::IntArrayRef)>> visitors;
   for_each_policy<Visitors>([&](const auto& policy) { visitors.push_back(erased(policy)); });
@@ -135,7 +135,7 @@ TEMPLATE_LIST_TEST_CASE("Every composition gives what its parts give", "[laws]",
 TEMPLATE_LIST_TEST_CASE("Every differentiable composition has the input saliency of its parts", "[laws]",
                         Aggregations) {
   const TestType aggregation{};
-  Bench bench;
+  LawBench bench;
   const auto visitor = erased(visit::AllWeights{});
   const Sample& sample = bench.sample;
   std::vector<AnyDistance> distances;
@@ -184,7 +184,7 @@ TEMPLATE_LIST_TEST_CASE("Every differentiable composition has the input saliency
 
 TEMPLATE_LIST_TEST_CASE("Every engine gives a sample the same profile whatever batch it is in", "[laws]",
                         Engines) {
-  Bench bench;
+  LawBench bench;
   const Profiler profiler{aggregate::MeanAbs{}, standardize::ZScore{}, visit::AllWeights{}, TestType{}};
   const visit::Plan plan = profiler.plan(bench.model);
   const at::Tensor together = profiler.batch(plan, bench.inputs, bench.targets).profiles;
@@ -202,7 +202,7 @@ TEMPLATE_LIST_TEST_CASE("Every engine gives a sample the same profile whatever b
 
 TEMPLATE_LIST_TEST_CASE("A visitor looks at shapes alone, and each unit is part of one parameter", "[laws]",
                         Visitors) {
-  Bench bench;
+  LawBench bench;
   const visit::ModelView view = visit::view(bench.model);
   const visit::Plan plan = visit::make_plan(view, TestType{}, Granularity::filter);
   Index units = 0;

@@ -16,8 +16,8 @@ Baseline baseline_of(const P& profiler, const visit::Plan& plan, const at::Tenso
   return {plan.units, std::move(moments), profiler.fingerprint(plan)};
 }
 
-struct Bench {
-  Bench() {
+struct SaliencyBench {
+  SaliencyBench() {
     torch::manual_seed(seed());
     model = torch::nn::Sequential(torch::nn::Conv2d(torch::nn::Conv2dOptions(3, 5, 3)), torch::nn::Tanh(),
                                   torch::nn::Conv2d(torch::nn::Conv2dOptions(5, 6, 3)), torch::nn::ReLU(),
@@ -96,7 +96,7 @@ TEST_CASE("Second-order gradients are the central differences of the distance on
 
 TEST_CASE("A batch has the gradients of its samples, and they point where the distance grows",
           "[input_saliency]") {
-  Bench bench;
+  SaliencyBench bench;
   const InputSaliency saliency{bench.profiler, distance::Cosine{}, select::Top{.count = 3}};
   const ModelState before(bench.plan->model);
   const auto together = saliency.batch(*bench.plan, bench.inputs, bench.targets, *bench.baseline);
@@ -129,7 +129,7 @@ TEST_CASE("A batch has the gradients of its samples, and they point where the di
 }
 
 TEST_CASE("Boosting follows selection and factor", "[input_saliency]") {
-  const Bench bench;
+  const SaliencyBench bench;
   const Profile z = bench.profiler(bench.model, bench.sample(0), *bench.baseline);
   const auto run = [&](auto selection, BoostOptions options = {}) {
     return InputSaliency{bench.profiler, distance::Cosine{}, selection, options}(bench.model, bench.sample(0),
@@ -159,7 +159,7 @@ TEST_CASE("Boosting follows selection and factor", "[input_saliency]") {
 
 TEST_CASE("Averaging over noisy inputs is the mean of their gradients, the same for every batch and seed",
           "[input_saliency]") {
-  Bench bench;
+  SaliencyBench bench;
   const auto run = [&](BoostOptions options, const at::Tensor& inputs, const at::Tensor& targets) {
     return InputSaliency{bench.profiler, distance::Cosine{}, select::Top{.count = 3}, options}.batch(
         *bench.plan, inputs, targets, *bench.baseline);
@@ -250,7 +250,7 @@ TEST_CASE("A profiler within a layer range computes nothing outside it", "[profi
 
 TEST_CASE("Input saliency within a layer range boosts and differentiates that range alone",
           "[input_saliency]") {
-  Bench bench;
+  SaliencyBench bench;
   const auto deep = bench.profiler.within({.after = "0"});
   const InputGradient came = InputSaliency{deep, distance::Cosine{}, select::Top{.count = 2}}(
       bench.model, bench.sample(3), *bench.baseline);

@@ -38,12 +38,12 @@ std::vector<std::vector<Index>> live_units(const Baseline& baseline) {
 
 /// Profiles of one kind of some samples: their mean, and the mean over each layer's live units of each
 /// sample.
-struct Group {
+struct OutcomeGroup {
   const std::vector<std::vector<Index>>& live;
   Eigen::VectorXd sum;
   std::vector<std::vector<double>> layer_means;  ///< [layers][samples]
 
-  Group(const std::vector<std::vector<Index>>& live_units, Index units)
+  OutcomeGroup(const std::vector<std::vector<Index>>& live_units, Index units)
       : live(live_units), sum(Eigen::VectorXd::Zero(units)), layer_means(live_units.size()) {}
 
   void add(const Profile& profile) {
@@ -71,7 +71,7 @@ constexpr std::array<const char*, 2> group_names{"correct", "wrong"};
 constexpr std::array<const char*, 2> kinds{"raw", "z"};
 
 /// Right and wrong samples, raw and standardized.
-using Groups = std::array<std::array<Group, 2>, 2>;
+using Groups = std::array<std::array<OutcomeGroup, 2>, 2>;
 
 /// @param save  takes the tensors of a checkpoint
 template <class Save>
@@ -79,7 +79,7 @@ void save_groups(const Groups& groups, const Save& save) {
   std::array<RowMatrix, 4> means;
   Checkpoints::Tensors tensors;
   for (std::size_t i = 0; i < means.size(); ++i) {
-    const Group& group = groups[i / 2][i % 2];
+    const OutcomeGroup& group = groups[i / 2][i % 2];
     means[i] = group.means();
     tensors.emplace_back("sum" + std::to_string(i), io::view_of(group.sum));
     tensors.emplace_back(
@@ -93,7 +93,7 @@ void save_groups(const Groups& groups, const Save& save) {
 /// @throws Error for what save_groups cannot have given
 void restore(Groups& groups, const io::Safetensors& checkpoint, std::size_t samples) {
   for (std::size_t i = 0; i < 4; ++i) {
-    Group& group = groups[i / 2][i % 2];
+    OutcomeGroup& group = groups[i / 2][i % 2];
     const std::string means_name = "means" + std::to_string(i);
     const Eigen::VectorXd sum = io::read_vector(checkpoint, "sum" + std::to_string(i), "checkpoint");
     const Eigen::VectorXd means = io::read_vector(checkpoint, means_name, "checkpoint");
@@ -119,7 +119,7 @@ void restore(Groups& groups, const io::Safetensors& checkpoint, std::size_t samp
 }
 
 /// Both groups of one kind in one figure.
-Picture draw(const Study& study, const std::array<Group, 2>& groups, bool standardized) {
+Picture draw(const Study& study, const std::array<OutcomeGroup, 2>& groups, bool standardized) {
   std::vector<figures::LayerSpan> layers;
   for (const Layer& layer : study.baseline().units().layers()) {
     layers.push_back(
@@ -168,7 +168,7 @@ Results correctness_experiment(const Study& study) {
   if (study.mistakes().size() == study.verdicts().size())
     throw Error(ErrorCode::argument, "experiment", "samples that the model gets right", "none");
   const std::vector<std::vector<Index>> live = live_units(study.baseline());
-  const Group empty(live, units.size());
+  const OutcomeGroup empty(live, units.size());
   Groups groups{{{empty, empty}, {empty, empty}}};
   const auto done = [&groups] { return groups[0][0].samples() + groups[0][1].samples(); };
   const std::vector<std::size_t>& samples = session.inputs().indices;

@@ -25,7 +25,7 @@ namespace {
 
 using intervene::Pixels;
 
-constexpr std::array selections{"salient", "random"};
+constexpr std::array masked{"salient", "random"};
 
 /// What one selection of pixels did, at one share of them.
 struct Change {
@@ -90,9 +90,9 @@ Changes measure(const Study& study, const Masking& masking, const std::vector<st
   }
   const torch::Tensor rows = stage.all();
   Changes changes;
-  changes.all.resize(selections.size());
-  for (std::size_t i = 0; i < shares * selections.size(); ++i) {
-    changes.all[i % selections.size()].emplace_back(
+  changes.all.resize(masked.size());
+  for (std::size_t i = 0; i < shares * masked.size(); ++i) {
+    changes.all[i % masked.size()].emplace_back(
         rows.narrow(1, static_cast<Index>(i) * Change::numbers, Change::numbers));
   }
   for (std::size_t i = 0; i < mistakes.size(); ++i) {
@@ -108,10 +108,10 @@ void fill_table(Table& table, const Study& study, const std::vector<double>& sha
                    "wrong_high",    "true_change",    "true_low",        "true_high",    "corrected",
                    "corrected_low", "corrected_high", "saliency_change", "saliency_low", "saliency_high",
                    "wrong_t",       "wrong_p",        "true_t",          "true_p"};
-  for (std::size_t selection = 0; selection < selections.size(); ++selection) {
+  for (std::size_t selection = 0; selection < masked.size(); ++selection) {
     for (std::size_t share = 0; share < shares.size(); ++share) {
       const Change& change = changes[selection][share];
-      std::vector<io::Json> row{selections[selection], shares[share], change.saliency.size()};
+      std::vector<io::Json> row{masked[selection], shares[share], change.saliency.size()};
       for (const auto* values : {&change.effect.wrong_change, &change.effect.true_change,
                                  &change.effect.corrected, &change.saliency})
         append(row, study.interval(*values));
